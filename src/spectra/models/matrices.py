@@ -1,0 +1,64 @@
+"""From a tensor to 2-D matrices, described by axes alone so that it can be planned before anything is read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from spectra.models.source import Array
+
+
+@dataclass(frozen=True)
+class MatrixView:
+    """How the matrices of one layer are cut from its tensor.
+
+    The tensor is reshaped to `shape`, entries of some axes are picked by `index`, and the remaining axes are
+    grouped into positions, rows and columns: the result has shape ``(positions, rows, cols)``. The spectra of all
+    positions are pooled into one ESD.
+
+    Attributes
+    ----------
+    shape
+        The tensor's shape, or a reshaping of it that splits an axis (the gates of a recurrent kernel).
+    index
+        Pairs (axis, entry) that are picked out: a slice of a stack, one gate.
+    positions, rows, cols
+        The remaining axes of `shape`; every axis stands in exactly one of the four.
+    """
+
+    shape: tuple[int, ...]
+    positions: tuple[int, ...]
+    rows: tuple[int, ...]
+    cols: tuple[int, ...]
+    index: tuple[tuple[int, int], ...] = ()
+
+    def _length(self, axes: tuple[int, ...]) -> int:
+        return math.prod(self.shape[axis] for axis in axes)
+
+    @property
+    def rf(self) -> int:
+        """Number of matrices: the kernel positions (receptive field) of a pooled convolution, else 1."""
+        return self._length(self.positions)
+
+    @property
+    def N(self) -> int:  # noqa: N802 - the field's name
+        """Larger dimension of one matrix."""
+        return max(self._length(self.rows), self._length(self.cols))
+
+    @property
+    def M(self) -> int:  # noqa: N802 - the field's name
+        """Smaller dimension of one matrix."""
+        return min(self._length(self.rows), self._length(self.cols))
+
+    @property
+    def num_evals(self) -> int:
+        """Number of eigenvalues in the pooled ESD: M for each position."""
+        return self.M * self.rf
+
+    def matrices(self, tensor: Array) -> Array:
+        """Cut the matrices, shape ``(rf, rows, cols)``, in the tensor's own dtype; a view where strides allow."""
+        picked = dict(self.index)
+        tensor = tensor.reshape(self.shape)[tuple(picked.get(axis, slice(None)) for axis in range(len(self.shape)))]
+        left = [axis for axis in range(len(self.shape)) if axis not in picked]
+        order = [left.index(axis) for axis in (*self.positions, *self.rows, *self.cols)]
+        return tensor.transpose(order).reshape(self.rf, self._length(self.rows), self._length(self.cols))
