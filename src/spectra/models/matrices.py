@@ -41,12 +41,12 @@ class MatrixView:
         return self._length(self.positions)
 
     @property
-    def N(self) -> int:  # noqa: N802 - the field's name
+    def N(self) -> int:
         """Larger dimension of one matrix."""
         return max(self._length(self.rows), self._length(self.cols))
 
     @property
-    def M(self) -> int:  # noqa: N802 - the field's name
+    def M(self) -> int:
         """Smaller dimension of one matrix."""
         return min(self._length(self.rows), self._length(self.cols))
 

@@ -1,0 +1,239 @@
+"""The program `spectra`: analyze and describe checkpoints from the command line.
+
+Results go to stdout, everything else to stderr. Exit status 0: done; 2: the input or the usage is wrong, with one
+line that says what; 1: anything else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from spectra.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from spectra.engine.run import Progress
+    from spectra.report.result import Report
+
+
+def main() -> None:
+    """Entry point of the program."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the program with these arguments and return its exit status."""
+    try:
+        return spectra.main(list(arguments), prog_name="spectra", standalone_mode=False) or 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        _complain(error.format_message())
+        return 2
+    except InputError as error:
+        _complain(str(error))
+        return 2
+    except BrokenPipeError:  # the reader of our output has left; nobody is there to be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted")
+        return 1
+    except MemoryError:
+        _complain("out of memory; choose fewer layers with --layers or free some memory")
+        return 1
+    except Exception as error:
+        if os.environ.get("SPECTRA_DEBUG"):
+            raise
+        _complain(f"internal error, {type(error).__name__}: {error} (SPECTRA_DEBUG=1 shows where; please report it)")
+        return 1
+
+
+def _complain(message: str) -> None:
+    print("spectra: " + " ".join(message.split()), file=sys.stderr)
+
+
+def _choice(kind: Any) -> click.Choice:
+    return click.Choice(get_args(kind))
+
+
+def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that `analyze` and `describe` have in common."""
+    from spectra.engine.options import Conv, Precision
+    from spectra.models.source import Layout
+
+    options = [
+        click.option("--layers", multiple=True, metavar="GLOB", help="Only layers whose name matches (repeatable)."),
+        click.option("--conv", type=_choice(Conv), default="pool", show_default=True, help="Convolutions as matrices."),
+        click.option("--precision", type=_choice(Precision), default="float32", show_default=True),
+        click.option("--min-evals", type=click.IntRange(min=2), default=10, show_default=True, metavar="N",
+                     help="No spectrum for layers with fewer eigenvalues."),
+        click.option("--layout", type=_choice(Layout), help="Axis order of weights, where names do not tell."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="spectra-jax", message="%(prog)s %(version)s")
+def spectra() -> None:
+    """Look inside trained neural networks: weight histograms, spectra and power-law tails, layer by layer."""
+
+
+@spectra.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Table as .csv, .json or .parquet.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Self-contained page, .html.")
+@click.option("--method", type=click.Choice(["auto", "gram", "svd"]), default="auto", show_default=True)
+@_shared
+def analyze(models: tuple[str, ...], out: Path | None, report: Path | None, **choices: Any) -> int:
+    """Analyze every layer of each MODEL, a file or a directory."""
+    from spectra.engine.options import Options
+    from spectra.report.save import HTML_SUFFIXES, TABLE_SUFFIXES, check_writable, save_html, save_table
+
+    options = Options(**choices)
+    for path, suffixes in ((out, TABLE_SUFFIXES), (report, HTML_SUFFIXES)):
+        if path is not None:
+            _refuse_overwrite(check_writable(path, suffixes), models)
+    _use_compilation_cache()
+    reports = _analyze_all(models, options)
+    if out:
+        save_table(reports, out)
+    if report:
+        save_html(reports, report)
+    from spectra.report.table import print_report
+
+    console = _console()
+    for result in reports:
+        print_report(result, console)
+    return _complain_of_failed(reports)
+
+
+def _analyze_all(models: Sequence[str], options: Any) -> list[Report]:
+    """Open and plan every model first, so that a bad one is found before the work, then analyze one by one."""
+    from contextlib import ExitStack, closing
+
+    from spectra.engine.analyze import analyze_source
+    from spectra.engine.plan import make_plan
+    from spectra.models.formats import open_source
+
+    with ExitStack() as stack:
+        sources = [stack.enter_context(closing(open_source(model))) for model in models]
+        plans = [make_plan(source, options) for source in sources]
+        with _progress_bar(sum(plan.flops for plan in plans)) as advance:
+            reports, before = [], 0.0
+            for source, plan in zip(sources, plans, strict=True):
+                reports.append(analyze_source(source, plan, options, source.label, advance(before)))
+                before += plan.flops
+    return reports
+
+
+def _complain_of_failed(reports: Sequence[Report], limit: int = 5) -> int:
+    failed = [(report.label, layer) for report in reports for layer in report if layer.status == "failed"]
+    for label, layer in failed[:limit]:
+        _complain(layer.warning if label in layer.warning else f"{label}: {layer.name}: {layer.warning}")
+    if len(failed) > limit:
+        _complain(f"and {len(failed) - limit} more failed layers: see column `warning`")
+    return 2 if failed else 0
+
+
+@spectra.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Table as .csv, .json or .parquet.")
+@_shared
+def describe(models: tuple[str, ...], out: Path | None, **choices: Any) -> int:
+    """Show what would be analyzed in each MODEL: layers, kinds, shapes, matrices, cost. Reads headers only."""
+    from contextlib import closing
+
+    import pandas as pd
+
+    from spectra.engine.analyze import plan_frame
+    from spectra.engine.options import Options
+    from spectra.engine.plan import make_plan
+    from spectra.models.formats import open_source
+    from spectra.report.save import TABLE_SUFFIXES, check_writable, save_frame
+    from spectra.report.table import print_plan
+
+    options = Options(**choices)
+    if out is not None:
+        _refuse_overwrite(check_writable(out, TABLE_SUFFIXES), models)
+    frames = []
+    for model in models:
+        with closing(open_source(model)) as source:
+            frames.append(plan_frame(make_plan(source, options), options))
+            frames[-1].insert(1, "model", source.label)
+    if out is not None:
+        save_frame(pd.concat(frames, ignore_index=True), out)
+    console = _console()
+    for frame in frames:
+        print_plan(frame, console)
+    return 0
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # Into a file or a pipe the table goes in full, however wide.
+    return Console() if sys.stdout.isatty() else Console(width=100_000, color_system=None, force_terminal=False)
+
+
+@contextmanager
+def _progress_bar(total: float) -> Iterator[Callable[[float], Callable[[Progress], None]]]:
+    """A bar on stderr, weighted by cost, with the layer at work and the time left; nothing if stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.fields[layer]}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Bar(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
+        task = bar.add_task("", total=total or 1, layer="")
+
+        def advance(before: float) -> Callable[[Progress], None]:
+            def show(progress: Progress) -> None:
+                name = progress.name if len(progress.name) <= 40 else "…" + progress.name[-39:]
+                bar.update(task, completed=before + progress.done, layer=f"{progress.layer}/{progress.layers} {name}")
+
+            return show
+
+        yield advance
+
+
+def _refuse_overwrite(target: Path, models: Sequence[str]) -> None:
+    for model in models:
+        if Path(model).exists() and target.exists() and target.samefile(model):
+            raise InputError(f"{target}: is the model itself; write the result to another file")
+
+
+def _use_compilation_cache() -> None:
+    """Keep compiled programs between runs of the program; the library never does this on import."""
+    import jax
+
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    place = base / "spectra" / "jax"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return  # a read-only home costs compile time, nothing else
+    jax.config.update("jax_compilation_cache_dir", str(place))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+if __name__ == "__main__":
+    main()

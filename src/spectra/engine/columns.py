@@ -1,0 +1,119 @@
+"""The scalar columns of a layer's spectrum, under WeightWatcher's names where it has them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spectra.engine.esd import ESD
+from spectra.models.matrices import MatrixView
+
+OVER_TRAINED = 2.0
+UNDER_TRAINED = 6.0
+ENOUGH = 50
+"""Tails below this size carry the warning `too few` (Clauset, Shalizi & Newman §3.4 advise n ≳ 50)."""
+
+WEAK = 1e-6
+"""Eigenvalues below this count as weak_rank_loss."""
+
+Column = float | int | None
+
+
+def spectral_columns(esd: ESD, view: MatrixView) -> dict[str, Column]:
+    """All columns of the spectrum and its fit; None where a quantity does not exist or is not resolved."""
+    evals = esd.eigenvalues
+    norm, largest = float(evals.sum()), float(evals[-1])
+    unresolved = int(esd.num_unresolved.sum())
+    rank = _rank(esd, view.N)
+    fit = _fit_columns(esd, largest)
+    return {
+        **fit,
+        "lambda_max": largest,
+        "sv_max": float(esd.singular_values.max()),
+        "sv_min": None if unresolved else float(esd.singular_values.min()),
+        "norm": norm,
+        "log_norm": _log10(norm),
+        "spectral_norm": largest,
+        "log_spectral_norm": _log10(largest),
+        "stable_rank": norm / largest if largest > 0 else None,
+        "effective_rank": _effective_rank(esd.singular_values),
+        "entropy": _entropy(evals, rank, unresolved),
+        "matrix_rank": rank,
+        "rank_loss": None if rank is None else evals.size - rank,
+        "weak_rank_loss": _weak(esd, evals, unresolved),
+        "num_unresolved": unresolved,
+    }
+
+
+def warnings(columns: dict[str, Column]) -> list[str]:
+    """What a reader must know before trusting alpha."""
+    alpha, tail = columns.get("alpha"), columns.get("num_pl_spikes")
+    if alpha is None or tail is None:
+        return ["no fit"]
+    found = []
+    if alpha < OVER_TRAINED:
+        found.append("over-trained")
+    if alpha > UNDER_TRAINED:
+        found.append("under-trained")
+    if tail < ENOUGH:
+        found.append("too few")
+    return found
+
+
+def _fit_columns(esd: ESD, largest: float) -> dict[str, Column]:
+    fit = esd.fit
+    if fit.n_tail < 2:
+        names = ("alpha", "xmin", "xmax", "D", "sigma", "num_pl_spikes", "alpha_weighted", "log_alpha_norm")
+        return dict.fromkeys(names)
+    alpha = float(fit.alpha)
+    evals = np.square(esd.singular_values)
+    # log₁₀ Σ λ^alpha with the largest factored out: alphas of 50 would overflow otherwise.
+    ratios = evals[evals > 0] / largest
+    return {
+        "alpha": alpha,
+        "xmin": float(fit.xmin),
+        "xmax": largest,
+        "D": float(fit.ks),
+        "sigma": float(fit.sigma),
+        "num_pl_spikes": int(fit.n_tail),
+        "alpha_weighted": alpha * np.log10(largest).item(),
+        "log_alpha_norm": float(np.log10(np.sum(ratios**alpha)) + alpha * np.log10(largest)),
+    }
+
+
+def _log10(value: float) -> float | None:
+    return float(np.log10(value)) if value > 0 else None
+
+
+def _rank(esd: ESD, n: int) -> int | None:
+    """#{σ > σ_max·N·eps₆₄}, summed over the matrices; None if values above that tolerance were not resolved."""
+    tolerance = esd.singular_values.max(axis=1) * n * np.finfo(np.float64).eps
+    if np.any((esd.num_unresolved > 0) & (esd.floor > tolerance)):
+        return None
+    return int(np.sum(esd.singular_values > tolerance[:, None]))
+
+
+def _weak(esd: ESD, evals: np.ndarray, unresolved: int) -> int | None:
+    """#{λ < 1e-6}; None if an unresolved eigenvalue might lie on either side."""
+    if unresolved and np.any((esd.num_unresolved > 0) & (np.square(esd.floor) > WEAK)):
+        return None
+    return int(np.sum(evals < WEAK))
+
+
+def _entropy(evals: np.ndarray, rank: int | None, unresolved: int) -> float | None:
+    """−Σ p ln p / ln(rank); None if the doubt about the rank exceeds 0.1 % of it."""
+    if rank is None:
+        lowest = evals.size - unresolved
+        if lowest < 2 or np.log(evals.size) / np.log(lowest) > 1.001:
+            return None
+        rank = evals.size
+    share = evals[evals > 0] / evals.sum() if evals[-1] > 0 else np.array([])
+    return float(-np.sum(share * np.log(share)) / np.log(rank)) if rank > 1 else None
+
+
+def _effective_rank(values: np.ndarray) -> float | None:
+    """exp(−Σ q ln q), q = σ/Σσ (Roy & Vetterli 2007)."""
+    positive = values[values > 0]
+    if not positive.size:
+        return None
+    share = positive / positive.sum()
+    return float(np.exp(-np.sum(share * np.log(share))))

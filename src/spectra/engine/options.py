@@ -1,0 +1,52 @@
+"""What a caller may choose about an analysis, checked in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from spectra.errors import InputError
+from spectra.kernels.spectrum import Method
+from spectra.models.source import Layout
+
+Conv = Literal["pool", "flatten"]
+Precision = Literal["float32", "float64"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings of one analysis.
+
+    Attributes
+    ----------
+    layers
+        Glob patterns; a layer is analyzed if its name matches any of them. Empty: all layers.
+    conv
+        ``pool``: one matrix for each kernel position, eigenvalues pooled; ``flatten``: one out × (in·kh·kw) matrix.
+    precision
+        Type in which everything is computed.
+    method
+        ``gram``, ``svd``, or ``auto``: gram, then svd for the layers where what gram leaves unresolved could
+        change a reported number.
+    min_evals
+        Layers with fewer eigenvalues than this get no spectrum and no fit.
+    layout
+        Axis convention of weights, overriding what format and leaf names say.
+    """
+
+    layers: tuple[str, ...] = ()
+    conv: Conv = "pool"
+    precision: Precision = "float32"
+    method: Method = "auto"
+    min_evals: int = 10
+    layout: Layout | None = None
+
+    def __post_init__(self) -> None:
+        for name, choices in (("conv", Conv), ("precision", Precision), ("method", Method), ("layout", Layout)):
+            value = getattr(self, name)
+            if value not in get_args(choices) and not (name == "layout" and value is None):
+                raise InputError(f"{name}={value!r} is unknown: choose one of {', '.join(get_args(choices))}")
+        if isinstance(self.min_evals, bool) or not isinstance(self.min_evals, int) or self.min_evals < 2:
+            raise InputError(f"min_evals={self.min_evals!r} must be a whole number of at least 2")
+        if isinstance(self.layers, str):
+            raise InputError(f"layers={self.layers!r} must be a sequence of glob patterns, not a single string")

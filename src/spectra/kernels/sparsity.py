@@ -1,0 +1,127 @@
+"""How sparse weights are: shares of small entries, Gini index, quantiles."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Num
+
+from spectra.kernels.dtypes import AnyArray, to_compute, to_mask
+from spectra.kernels.moments import Moments, moments
+
+
+class Sparsity(NamedTuple):
+    """Measures of sparsity of the entries inside the mask; NaN where there are none or one is not finite."""
+
+    zero_fraction: Float[AnyArray, ""]
+    """Share of exact zeros."""
+    near_zero_std: Float[AnyArray, ""]
+    """Share of entries with |w| < 0.1·std: 0.0797 for a Gaussian of mean 0."""
+    near_zero_max: Float[AnyArray, ""]
+    """Share of entries with |w| < 0.01·max|w|."""
+    hoyer: Float[AnyArray, ""]
+    """As in `Moments`."""
+    gini: Float[AnyArray, ""]
+    """Gini index of |w|: 0 if all magnitudes are equal, 1 − 1/n for a single nonzero (Hurley & Rickard 2009)."""
+
+
+def sparsity(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = None) -> Sparsity:
+    """All sparsity measures of the entries of an array.
+
+    Parameters
+    ----------
+    w
+        Entries of any shape and float type; `vmap` keeps axes apart.
+    where
+        True for the entries that count, broadcast to the shape of `w`.
+
+    Notes
+    -----
+    The thresholds depend on std and max, so this reads the entries once for `moments` and once more to count; the
+    Gini index sorts them.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, spectra
+    >>> float(spectra.sparsity(jnp.array([0.0, 0.0, 0.0, 1.0])).gini)
+    0.75
+    """
+    m = moments(w, where)
+    few_std, few_max = small_counts(w, m, where)
+    n = m.count.astype(m.mean.dtype)
+    known = jnp.isfinite(m.mean)
+    return Sparsity(
+        zero_fraction=jnp.where(known, m.zeros / n, jnp.nan),
+        near_zero_std=jnp.where(known, few_std / n, jnp.nan),
+        near_zero_max=jnp.where(known, few_max / n, jnp.nan),
+        hoyer=m.hoyer,
+        gini=gini(w, where),
+    )
+
+
+def small_counts(
+    w: Num[AnyArray, "*shape"], m: Moments, where: Bool[AnyArray, "*mask"] | None = None
+) -> tuple[Num[Array, ""], Num[Array, ""]]:
+    """Numbers of entries with |w| < 0.1·std and with |w| < 0.01·max|w|, given the moments; int32."""
+    mask = to_mask(where, jnp.asarray(w))
+    magnitude = jnp.abs(to_compute(w))
+    largest = jnp.maximum(jnp.abs(m.min), jnp.abs(m.max))
+    limits = (0.1 * m.std, 0.01 * largest)
+    few_std, few_max = (jnp.sum(mask & (magnitude < limit), dtype=jnp.int32) for limit in limits)
+    return few_std, few_max
+
+
+def gini(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = None) -> Float[Array, ""]:
+    """Gini index of the magnitudes |w|, 1 − 2 Σₖ |w|₍ₖ₎/‖w‖₁ · (n − k + ½)/n over ascending magnitudes.
+
+    NaN for no entries, only zeros, or a NaN or infinite entry. Source: Hurley & Rickard, IEEE Trans. Inf. Theory 55
+    (2009), eq. 7.
+    """
+    mask = to_mask(where, jnp.asarray(w)).ravel()
+    magnitude = jnp.abs(to_compute(w).ravel())
+    count = jnp.sum(mask, dtype=jnp.int32)
+    largest = jnp.max(jnp.where(mask, magnitude, 0), initial=0)
+    ordered = jnp.sort(jnp.where(mask, magnitude / jnp.where(largest > 0, largest, 1), jnp.inf))
+    rank = jnp.arange(ordered.size, dtype=jnp.int32)
+    inside = rank < count
+    share = (2 * (rank - count) + 1).astype(ordered.dtype) / count.astype(ordered.dtype)
+    total = jnp.sum(jnp.where(inside, ordered, 0))
+    weighted = jnp.sum(jnp.where(inside, ordered * share, 0))
+    usable = (largest > 0) & jnp.isfinite(largest)
+    return jnp.where(usable, 1 + weighted / jnp.where(usable, total, 1), jnp.nan)
+
+
+def quantiles(
+    w: Num[AnyArray, "*shape"], q: Float[Array, " k"], where: Bool[AnyArray, "*mask"] | None = None
+) -> Float[Array, " k"]:
+    """Quantiles of all entries, interpolated linearly between order statistics as `numpy.quantile` does by default.
+
+    Parameters
+    ----------
+    w
+        Entries of any shape and float type; `vmap` keeps axes apart.
+    q
+        Probabilities in [0, 1].
+    where
+        True for the entries that count, broadcast to the shape of `w`.
+
+    Returns
+    -------
+    Array
+        One quantile for each probability; NaN for no entries or where an entry is NaN.
+    """
+    mask = to_mask(where, jnp.asarray(w)).ravel()
+    values = to_compute(w).ravel()
+    count = jnp.sum(mask, dtype=jnp.int32)
+    if values.size == 0:
+        return jnp.full(jnp.shape(q), jnp.nan, values.dtype)
+    clean = (count > 0) & ~jnp.any(jnp.isnan(values) & mask)
+    ordered = jnp.sort(jnp.where(mask, values, jnp.inf))
+    place = jnp.asarray(q, values.dtype) * jnp.maximum(count - 1, 0)
+    below = jnp.floor(place).astype(jnp.int32)
+    above = jnp.minimum(below + 1, jnp.maximum(count - 1, 0))
+    share = place - below
+    low, high = ordered[below], ordered[above]
+    between = jnp.where(low == high, low, low * (1 - share) + high * share)
+    return jnp.where(clean, between, jnp.nan)

@@ -1,0 +1,97 @@
+"""NumPy's ``.npz`` and ``.npy``: headers are listed from inside the zip; pickled objects are never loaded."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from spectra.models.formats.base import DAMAGED, Format, ListedSource, checkpoint_error, tensor_label
+from spectra.models.source import TensorInfo, TensorSource
+
+_MAGIC = b"\x93NUMPY"
+# deflate cannot shrink data further than this, so a member that claims more is a lie
+_MAX_RATIO = 1040
+
+
+def detect(path: Path, head: bytes) -> bool:
+    """The ``.npy`` magic, or a zip with a ``.npy`` member and no pickle of PyTorch's."""
+    if head.startswith(_MAGIC):
+        return True
+    if not head.startswith(b"PK"):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        return False
+    return any(name.endswith(".npy") for name in names) and not any(name.endswith("data.pkl") for name in names)
+
+
+def open_npz(path: Path, label: str) -> TensorSource:
+    """Open an archive of arrays or a single one, which is then called after its file; the file's order is kept."""
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            return _open_archive(path, label)
+        file.seek(0)
+        info, dtype = _read_header(file, path.stem, path.stat().st_size, label)
+    return ListedSource(label, None, [(info, dtype)], lambda _, dtype: _load_file(path, dtype))
+
+
+def _open_archive(path: Path, label: str) -> TensorSource:
+    archive = zipfile.ZipFile(path)
+    try:
+        entries = []
+        for member in archive.infolist():
+            if not member.filename.endswith(".npy"):
+                continue
+            name = member.filename.removesuffix(".npy")
+            if member.file_size > _MAX_RATIO * member.compress_size + 1024:
+                raise checkpoint_error(tensor_label(label, name), "the zip claims an impossible size", DAMAGED)
+            with archive.open(member) as file:
+                info, dtype = _read_header(file, name, member.file_size, label)
+            entries.append((info, (member, dtype)))
+        return ListedSource(label, None, entries, lambda _, entry: _load_member(archive, *entry), archive.close)
+    except BaseException:
+        archive.close()
+        raise
+
+
+def _read_header(file: IO[bytes], name: str, nbytes: int, label: str) -> tuple[TensorInfo, np.dtype]:
+    version = npy.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise checkpoint_error(tensor_label(label, name), f"has .npy version {version}", "save plain arrays")
+    shape, _, dtype = npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
+    info = TensorInfo(name, tuple(int(size) for size in shape), dtype.name)
+    # objects are pickled, so that their size tells nothing; they are refused when read
+    if not dtype.hasobject and (min(info.shape, default=0) < 0 or file.tell() + info.size * dtype.itemsize != nbytes):
+        lie = f"its header says {info.dtype}{list(info.shape)} but its size is {nbytes} bytes"
+        raise checkpoint_error(tensor_label(label, name), lie, DAMAGED)
+    return info, dtype
+
+
+def _load_file(path: Path, dtype: np.dtype) -> np.ndarray:
+    with path.open("rb") as file:
+        return _read_array(file, dtype)
+
+
+def _load_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, dtype: np.dtype) -> np.ndarray:
+    with archive.open(member) as file:
+        array = _read_array(file, dtype)
+        file.read(1)  # the checksum is compared only when the end is reached
+        return array
+
+
+def _read_array(file: IO[bytes], dtype: np.dtype) -> np.ndarray:
+    if dtype.hasobject:
+        raise ValueError("it holds pickled Python objects, which are never loaded; save plain arrays")
+    if dtype.kind == "V":
+        raise ValueError("numpy saved raw bytes of no known type, perhaps bfloat16; save it as float32 or safetensors")
+    array = npy.read_array(file, allow_pickle=False)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+FORMAT = Format("npz", (".npz", ".npy"), detect, open_npz)

@@ -1,0 +1,127 @@
+"""Results on disk: the table as CSV, JSON or Parquet, the page as HTML, each whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spectra.errors import OutputError
+from spectra.report.result import LayerResult, Metric, Report
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE_SUFFIXES = (".csv", ".json", ".parquet")
+HTML_SUFFIXES = (".html", ".htm")
+
+INTEGERS = {
+    *("depth", "M", "N", "rf", "num_evals", "num_pl_spikes"),
+    *("matrix_rank", "rank_loss", "weak_rank_loss", "num_unresolved", "count"),
+}
+TEXTS = {"name", "model", "kind", "role", "shape", "dtype", "status", "warning", "method"}
+
+
+def to_frame(reports: Sequence[Report]) -> pd.DataFrame:
+    """One table of all layers of all reports; the column `model` tells them apart."""
+    import pandas as pd
+
+    rows = [_row(report.label, layer) for report in reports for layer in report]
+    columns = list(dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row))
+    frame = pd.DataFrame.from_records(rows, columns=columns)
+    for name in columns:
+        if name in INTEGERS:
+            frame[name] = frame[name].astype("Int64")
+        elif name not in TEXTS:
+            frame[name] = frame[name].astype("float64")
+    return frame
+
+
+def _row(label: str, layer: LayerResult) -> dict[str, Metric]:
+    return {
+        "name": layer.name,
+        "model": label,
+        "kind": layer.kind,
+        "role": layer.role,
+        "depth": layer.depth,
+        "shape": "×".join(map(str, layer.shape)),
+        "dtype": layer.dtype,
+        "status": layer.status,
+        "warning": layer.warning,
+        **layer.metrics,
+    }
+
+
+def check_writable(path: str | Path, suffixes: Sequence[str]) -> Path:
+    """Find out before the work that a result file can be written.
+
+    Raises
+    ------
+    OutputError
+        For an unknown suffix, a missing or read-only directory, or a path that is a directory.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in suffixes:
+        raise OutputError(f"{target}: unknown output format {target.suffix!r}; use {', '.join(suffixes)}")
+    if target.is_dir():
+        raise OutputError(f"{target}: is a directory; give the name of a file")
+    if not target.parent.is_dir():
+        raise OutputError(f"{target}: there is no directory {target.parent}; create it first")
+    try:
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+        if target.exists():
+            with target.open("ab"):
+                pass
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written ({error.strerror}); choose another place") from error
+    return target
+
+
+def save_table(reports: Sequence[Report], path: str | Path) -> None:
+    """Write the table of all reports; `Report.save` describes the formats."""
+    save_frame(to_frame(reports), path)
+
+
+def save_frame(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a table in the format of the suffix."""
+    target = check_writable(path, TABLE_SUFFIXES)
+    match target.suffix.lower():
+        case ".csv":
+            _replace(target, lambda place: frame.to_csv(place, index=False))
+        case ".json":
+            _replace(target, lambda place: frame.to_json(place, orient="records", indent=1, double_precision=15))
+        case ".parquet":
+            _replace(target, lambda place: frame.to_parquet(place, index=False))
+
+
+def save_html(reports: Sequence[Report], path: str | Path, title: str | None = None) -> None:
+    """Write the page of all reports."""
+    from spectra.report.html import render_html
+
+    target = check_writable(path, HTML_SUFFIXES)
+    page = render_html(reports, title or "spectra: " + ", ".join(report.label for report in reports))
+    _replace(target, lambda place: place.write_text(page, encoding="utf-8"))
+
+
+def _replace(target: Path, write: Callable[[Path], object]) -> None:
+    """Write beside the target and rename, so that no reader ever sees half a file."""
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+    os.close(handle)
+    place = Path(name)
+    try:
+        write(place)
+        place.chmod(0o666 & ~_umask())
+        os.replace(place, target)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written ({error.strerror or error}); choose another place") from error
+    finally:
+        place.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,74 @@
+"""The data sets that the study's networks learn, as plain arrays with one fixed split a seed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int32
+
+from spectra.errors import InputError
+
+DIGITS_MAX = 16.0
+"""Largest pixel value in scikit-learn's digits: each pixel counts the set bits of a 4×4 block."""
+
+
+class Dataset(NamedTuple):
+    """Flattened images and their classes, split once into train and test.
+
+    Attributes
+    ----------
+    train_x, test_x
+        Images, one flattened image a row, pixels scaled to [0, 1].
+    train_y, test_y
+        Class numbers from 0.
+    """
+
+    train_x: Float32[np.ndarray, "train features"]
+    train_y: Int32[np.ndarray, " train"]
+    test_x: Float32[np.ndarray, "test features"]
+    test_y: Int32[np.ndarray, " test"]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, counted over both parts."""
+        return int(max(self.train_y.max(), self.test_y.max())) + 1
+
+
+def load_digits(seed: int, test_share: float = 0.2) -> Dataset:
+    """scikit-learn's 1797 handwritten digits, 8×8 pixels, which need no download.
+
+    Parameters
+    ----------
+    seed
+        Decides which images are held out; the same seed gives the same split.
+    test_share
+        Share of the images held out for testing, strictly between 0 and 1. The split is stratified: every class
+        has this share of its images in the test part, to within one image.
+
+    Returns
+    -------
+    Dataset
+        Rows of 64 pixels. The scaling is pixel / 16, so values lie in [0, 1]; nothing is centred and nothing is
+        learned from the data, so that the test part cannot leak into it.
+
+    Raises
+    ------
+    InputError
+        If scikit-learn is missing, or `test_share` leaves one of the parts empty.
+    """
+    try:
+        from sklearn import datasets, model_selection
+    except ImportError as error:
+        raise InputError("digits need scikit-learn: pip install 'spectra-jax[study]'") from error
+    if not 0.0 < test_share < 1.0:
+        raise InputError(f"test_share is {test_share}; give a share strictly between 0 and 1")
+    pixels, classes = datasets.load_digits(return_X_y=True)
+    images, labels = (pixels / DIGITS_MAX).astype(np.float32), classes.astype(np.int32)
+    try:
+        train_x, test_x, train_y, test_y = model_selection.train_test_split(
+            images, labels, test_size=test_share, random_state=seed, stratify=labels
+        )
+    except ValueError as error:  # fewer images in one part than there are classes, or a negative seed
+        raise InputError(f"digits cannot be split with seed {seed} and test_share {test_share}: {error}") from error
+    return Dataset(train_x, train_y, test_x, test_y)

@@ -1,0 +1,286 @@
+"""The figures draw the numbers of the layer, and say in words where there is nothing to draw."""
+
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+from spectra.errors import InputError
+from spectra.report.figures import (
+    log_density,
+    network_order,
+    plot_ccdf,
+    plot_depth,
+    plot_esd,
+    plot_histogram,
+    plot_layer,
+    short_name,
+)
+from spectra.report.result import LayerResult, Report, WeightHistogram
+
+
+def fit(values):
+    """Power-law fit by the definition: the candidate xmin with the smallest KS distance."""
+    x = np.sort(values[values > 1e-5])
+    best = (np.inf,)
+    for i in range(x.size - 1):
+        tail = x[i:] / x[i]
+        alpha = 1 + tail.size / np.log(tail).sum()
+        distance = np.abs(1 - tail ** (1 - alpha) - np.arange(tail.size) / tail.size).max()
+        best = min(best, (distance, alpha, x[i], tail.size))
+    return best
+
+
+def make_layer(name="block.0.kernel", rows=300, columns=150, df=3.0, seed=0, **changes):
+    weights = 0.05 * np.random.default_rng(seed).standard_t(df, (rows, columns)).astype(np.float32)
+    values = np.linalg.svd(weights.astype(np.float64), compute_uv=False)[::-1] ** 2
+    distance, alpha, xmin, tail = fit(values)
+    counts, edges = np.histogram(weights, 80)
+    metrics = {"count": weights.size, "mean": float(weights.mean()), "std": float(weights.std())}
+    metrics |= {
+        "min": float(weights.min()),
+        "max": float(weights.max()),
+        "near_zero_std": 0.1,
+        "num_evals": values.size,
+    }
+    metrics |= {"alpha": alpha, "xmin": xmin, "D": distance, "sigma": (alpha - 1) / tail**0.5, "num_pl_spikes": tail}
+    fields = {
+        "kind": "dense",
+        "role": "",
+        "depth": None,
+        "shape": weights.shape,
+        "dtype": "float32",
+        "status": "success",
+        "warning": "",
+        "metrics": metrics,
+        "histogram": WeightHistogram(edges, counts, 0, 0),
+        "eigenvalues": values,
+    }
+    return LayerResult(name=name, **(fields | changes))
+
+
+def bare(name="bias", **changes):
+    return make_layer(name, **({"metrics": {}, "histogram": None, "eigenvalues": None} | changes))
+
+
+def lines(ax):
+    return {str(line.get_label()): np.asarray(line.get_data(), float) for line in ax.get_lines()}
+
+
+def words(figure):
+    return [text.get_text() for ax in figure.axes for text in ax.texts]
+
+
+def test_ccdf_is_the_share_at_or_above():
+    layer = make_layer()
+    (ax,) = plot_ccdf(layer).axes
+    x, p = lines(ax)["eigenvalues"]
+    expected = [np.mean(layer.eigenvalues >= value) for value in x]
+    np.testing.assert_array_equal(x, layer.eigenvalues)
+    np.testing.assert_allclose(p, expected, rtol=1e-12)
+
+
+def test_ccdf_counts_repeated_and_zero_eigenvalues():
+    values = np.array([0.0, 0.0, 1.0, 1.0, 2.0, 4.0])
+    (ax,) = plot_ccdf(make_layer(eigenvalues=values, metrics={})).axes
+    x, p = lines(ax)["eigenvalues"]
+    np.testing.assert_array_equal(x, [1, 2, 4])
+    np.testing.assert_allclose(p, [4 / 6, 2 / 6, 1 / 6])
+
+
+def test_fitted_lines_start_at_xmin_with_the_share_of_the_tail():
+    layer = make_layer()
+    alpha, xmin, tail = (layer.metrics[key] for key in ("alpha", "xmin", "num_pl_spikes"))
+    share, largest = tail / layer.eigenvalues.size, layer.eigenvalues[-1]
+    figure = plot_layer(layer)
+    for ax, at_xmin, power in (
+        (figure.axes[1], share * (alpha - 1) / xmin, -alpha),
+        (figure.axes[2], share, 1 - alpha),
+    ):
+        (label,) = [label for label in lines(ax) if label.startswith("α")]
+        x, y = lines(ax)[label]
+        np.testing.assert_allclose([x[0], x[-1]], [xmin, largest])
+        np.testing.assert_allclose([y[0], y[-1]], [at_xmin, at_xmin * (largest / xmin) ** power])
+        assert label == f"α = {alpha:.2f} ± {layer.metrics['sigma']:.2f}, D = {layer.metrics['D']:.3f}"
+        (mark,) = [label for label in lines(ax) if label.startswith("xmin")]
+        assert f"tail of {tail}" in mark
+        np.testing.assert_array_equal(lines(ax)[mark][0], [xmin, xmin])
+    # At xmin the empirical CCDF is the share of the tail by definition.
+    np.testing.assert_allclose(np.mean(layer.eigenvalues >= xmin), share)
+
+
+def test_density_integrates_to_one():
+    layer = make_layer()
+    (ax,) = plot_esd(layer).axes
+    heights, edges, _ = ax.patches[0].get_data()
+    assert np.sum(heights * np.diff(edges)) == pytest.approx(1)
+    assert (edges[0], edges[-1]) == (layer.eigenvalues[0], layer.eigenvalues[-1])
+
+
+def test_density_leaves_out_the_share_of_zeros():
+    edges, density = log_density(np.array([0.0, 0.0, 1.0, 3.0]))
+    assert np.sum(density * np.diff(edges)) == pytest.approx(0.5)
+
+
+def test_histogram_bars_sum_to_the_count_and_normal_matches_its_moments():
+    layer = make_layer(df=1e6)  # as good as normal
+    (ax,) = plot_histogram(layer).axes
+    heights, edges, _ = ax.patches[0].get_data()
+    assert heights.sum() == layer.metrics["count"]
+    assert ax.get_yscale() == "log"
+    x, y = lines(ax)["normal, same mean and std"]
+    width = edges[1] - edges[0]
+    assert np.sum((y[1:] + y[:-1]) / 2 * np.diff(x)) / width == pytest.approx(layer.metrics["count"], rel=1e-3)
+    assert np.sum(x * y) / np.sum(y) == pytest.approx(layer.metrics["mean"], abs=1e-3)
+    centre = np.argmax(y)
+    np.testing.assert_allclose(y[centre], heights[np.searchsorted(edges, x[centre]) - 1], rtol=0.1)
+
+
+def test_histogram_names_what_is_out_of_range():
+    layer = make_layer(histogram=WeightHistogram(np.array([0.0, 1, 2]), np.array([3, 4]), 2, 5))
+    (ax,) = plot_histogram(layer).axes
+    assert "7 outside the range" in [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_axes_are_labelled():
+    figure = plot_layer(make_layer())
+    labels = [(ax.get_xlabel(), ax.get_ylabel()) for ax in figure.axes]
+    assert labels[0] == ("weight w", "number of weights")
+    assert labels[1] == ("eigenvalue λ of WᵀW", "density")
+    assert labels[2] == ("eigenvalue λ of WᵀW", "P(Λ ≥ λ)")
+    assert [ax.get_xscale() for ax in figure.axes] == ["linear", "log", "log"]
+
+
+ODD = {
+    "bias": (bare(kind="bias", shape=(3,)), "no spectrum (bias)"),
+    "failed": (bare(status="failed", warning="not finite"), "analysis failed"),
+    "skipped": (bare(kind="buffer", status="skipped"), "no spectrum (buffer)"),
+    "zeros": (make_layer(eigenvalues=np.zeros(5), metrics={}), "all eigenvalues are zero"),
+    "no eigenvalues": (make_layer(eigenvalues=np.empty(0), metrics={}), "no spectrum (dense)"),
+    "one eigenvalue": (make_layer(eigenvalues=np.array([2.5]), metrics={"alpha": None}), None),
+    "equal eigenvalues": (make_layer(eigenvalues=np.full(9, 2.5)), None),
+    "not finite": (make_layer(eigenvalues=np.array([np.nan, np.inf, 1.0])), None),
+    "nan metrics": (make_layer(metrics=dict.fromkeys(make_layer().metrics, float("nan"))), None),
+    "no metrics": (make_layer(metrics={}), None),
+    "text metric": (make_layer(metrics={"alpha": 2.0, "xmin": 1e9, "method": "gram"}), None),
+    "constant": (
+        make_layer(
+            metrics={"min": 0.5, "max": 0.5, "std": 0.0},
+            histogram=WeightHistogram(np.full(2, 0.5), np.array([6]), 0, 0),
+        ),
+        "all weights equal 0.5",
+    ),
+    "constant, wide bins": (
+        make_layer(
+            metrics={"std": 0.0, "mean": 0.5}, histogram=WeightHistogram(np.array([0, 1.0]), np.array([6]), 0, 0)
+        ),
+        None,
+    ),
+    "empty bins": (
+        make_layer(histogram=WeightHistogram(np.array([0, 1.0]), np.array([0]), 0, 0)),
+        "no weight histogram",
+    ),
+    "nan edges": (
+        make_layer(histogram=WeightHistogram(np.array([np.nan, 1]), np.array([6]), 0, 0)),
+        "no weight histogram",
+    ),
+    "tiny": (make_layer(eigenvalues=np.array([1e-300, 1e-200, 1e-190])), None),
+    "huge": (make_layer(eigenvalues=np.array([1e-3, 1e70, 1e77])), None),
+    "far from its normal": (make_layer(metrics={"mean": 1e6, "std": 1e-6}), None),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_odd_layers_are_drawn_or_said(case):
+    layer, said = ODD[case]
+    figure = plot_layer(layer)
+    figure.canvas.draw()
+    assert len(figure.axes) == 3
+    assert said is None or said in words(figure)
+
+
+@pytest.mark.parametrize("name", ["a$b$", "$\\frac{", "a_b^c", "a\nb\x00", "x" * 100_000, "層.重み", ""])
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_any_name_is_a_title(name):
+    figure = plot_layer(make_layer(name))
+    figure.canvas.draw()
+    title = figure.get_suptitle()
+    assert len(title) <= 110
+    assert title == short_name(name, 110)
+    assert title.isprintable()
+    plot_esd(make_layer(name)).canvas.draw()
+
+
+def test_long_names_lose_their_middle():
+    shortened = short_name("head" + "x" * 1000 + "tail", 20)
+    assert len(shortened) == 20
+    assert shortened.startswith("head")
+    assert shortened.endswith("tail")
+
+
+def test_draws_on_given_axes():
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    axes = figure.subplots(1, 3)
+    assert plot_layer(make_layer(), axes=axes) is figure
+    assert axes[0].get_title("left") == "block.0.kernel"
+    single = Figure().subplots()
+    assert plot_esd(make_layer(), single) is single.figure
+    assert len(single.patches) == 1
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(InputError, match="choose all, histogram, esd, ccdf"):
+        plot_layer(make_layer(), kind="pdf")
+    with pytest.raises(InputError, match="needs 3 axes, not 1"):
+        plot_layer(make_layer(), axes=[plot_esd(make_layer()).axes[0]])
+
+
+def test_notebooks_can_show_it_and_it_pickles():
+    figure = plot_layer(make_layer())
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert len(pickle.loads(pickle.dumps(figure)).axes) == 3
+
+
+def test_threads_draw_without_pyplot():
+    drawn = []
+    threads = [
+        threading.Thread(target=lambda: drawn.append(plot_layer(make_layer(rows=40, columns=30)))) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(drawn) == 3
+
+
+def test_depth_shows_layers_in_network_order():
+    names = ["embed", "h.0.w", "h.10.w", "h.2.w", "head", "h.0.b"]
+    depths = [None, 0, 10, 2, None, 0]
+    layers = [
+        make_layer(name, depth=depth, rows=40, columns=30, metrics={"alpha": float(i + 2), "sigma": 0.5})
+        for i, (name, depth) in enumerate(zip(names, depths, strict=True))
+    ]
+    layers[-1] = bare("h.0.b", kind="bias", depth=0)
+    assert [layer.name for layer in network_order(layers)] == ["embed", "h.0.w", "h.0.b", "h.2.w", "h.10.w", "head"]
+    figure = plot_depth(Report("model", tuple(layers)), ("alpha", "gini"))
+    figure.canvas.draw()
+    x, alpha = lines(figure.axes[0])["value"]
+    np.testing.assert_array_equal(x, range(5))  # the bias has no place on the axis
+    np.testing.assert_array_equal(alpha, [2, 3, 5, 4, 6])
+    assert words(figure) == ["no layer has gini"]
+
+
+def test_depth_rings_warnings_and_takes_a_log_axis_for_wild_exponents():
+    layers = [make_layer(f"l{i}", metrics={"alpha": a}, warning=w) for i, (a, w) in enumerate([(3, ""), (90, "w")])]
+    (ax,) = plot_depth(Report("model", tuple(layers)), ("alpha",)).axes
+    np.testing.assert_array_equal(lines(ax)["warning"], [[1], [90]])
+    assert ax.get_yscale() == "log"
+
+
+def test_depth_of_nothing():
+    plot_depth(Report("empty", ())).canvas.draw()
+    plot_depth(Report("biases", (bare(),))).canvas.draw()

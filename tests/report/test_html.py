@@ -1,0 +1,288 @@
+"""The page is one valid, inert document: all numbers inside as JSON, nothing outside, and no name can become markup."""
+
+import base64
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from spectra.report.html import COLUMNS, MAX_BARS, MAX_BINS, MAX_POINTS, NOTES, TOP_RANKS, render_html
+from spectra.report.result import LayerResult, Report, WeightHistogram
+
+NASTY = "</script><img src=x onerror=alert(1)>"
+VOID = {"meta", "link", "img", "br", "input", "hr"}
+
+
+def make_layer(name="block.0.kernel", size=300, seed=0, **changes):
+    rng = np.random.default_rng(seed)
+    values = np.sort(rng.pareto(1.7, size) + 0.01)
+    counts, edges = np.histogram(rng.normal(size=5000), 200)
+    tail = values[-80:]
+    alpha = 1 + 80 / np.log(tail / tail[0]).sum()
+    metrics = {"N": 2 * size, "M": size, "alpha": alpha, "xmin": tail[0], "D": 0.05, "sigma": (alpha - 1) / 80**0.5}
+    metrics |= {"num_pl_spikes": 80, "num_evals": size, "count": 5000, "mean": 0.0, "std": 1.0, "near_zero_std": 0.08}
+    fields = {
+        "kind": "dense",
+        "role": "",
+        "depth": None,
+        "shape": (2 * size, size),
+        "dtype": "float32",
+        "status": "success",
+        "warning": "",
+        "metrics": metrics,
+        "histogram": WeightHistogram(edges, counts, 1, 2),
+        "log_histogram": WeightHistogram(np.geomspace(1e-6, 4, 51), np.arange(50), 0, 0),
+        "eigenvalues": values,
+    }
+    return LayerResult(name=name, **(fields | changes))
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page; complains where tags do not close."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.open, self.scripts, self.text, self.comments = [], [], [], "", ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "script":
+            self.scripts[-1] += data
+        elif self.open and self.open[-1] != "style":
+            self.text += data
+
+    def handle_comment(self, data):
+        self.comments += data
+
+    def all(self, name):
+        return [attrs for tag, attrs in self.tags if tag == name]
+
+
+def page_of(*layers, label="model", meta=None, title="title"):
+    text = render_html([Report(label, layers, meta or {})], title)
+    page = Page(text)
+    return text, page, json.loads(page.scripts[0])
+
+
+def shown(*layers):
+    """The layers as the page's data has them."""
+    return page_of(*layers)[2]["reports"][0]["layers"]
+
+
+def test_page_is_a_complete_document():
+    text, page, data = page_of(make_layer(), title="My <model>")
+    assert text.startswith("<!DOCTYPE html>")
+    assert "My <model>" in page.text
+    assert [name for name, _ in page.tags].count("h1") == 1
+    assert "viewport" in [attrs.get("name") for attrs in page.all("meta")]
+    assert [th.get("data-key") for th in page.all("th")] == [column.key for column in COLUMNS]
+    assert data["notes"].keys() == NOTES.keys()
+    assert "Permission is hereby granted" in page.comments  # uPlot's license travels with it
+    text.encode("utf-8")
+
+
+def test_page_refers_to_nothing_outside():
+    text, page, _ = page_of(make_layer("https://example.org/x"), meta={"url": "http://example.org"})
+    for _, attrs in page.tags:
+        assert not {"src", "href", "srcset", "action", "style"} & attrs.keys()
+        assert not [key for key in attrs if key.startswith("on")]
+    for style in re.findall(r"<style>(.*?)</style>", text, re.S):
+        assert "url(" not in style
+        assert "@import" not in style
+    for script in page.scripts[1:]:
+        code = re.sub(r"/\*.*?\*/", "", script, flags=re.S)
+        assert not re.search(r"https?://|\bfetch\(|XMLHttpRequest|\bimport\(|WebSocket|sendBeacon|innerHTML", code)
+
+
+def test_policy_allows_the_two_scripts_by_their_hash_and_nothing_else():
+    _, page, _ = page_of(make_layer())
+    (policy,) = [attrs["content"] for attrs in page.all("meta") if "http-equiv" in attrs]
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in page.scripts[1:]]
+    assert len(hashes) == 2
+    allowed = " ".join(f"'sha256-{value}'" for value in hashes)
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; script-src {allowed}"
+
+
+@pytest.mark.parametrize("nasty", [NASTY, "<!--<script>", "a & b &lt; \u2028 \u2029", "{{ 7*7 }}{% raw %}", "'\"`"])
+def test_markup_in_any_text_stays_text(nasty):
+    layer = make_layer(nasty, kind=nasty, role=nasty, dtype=nasty, status=nasty, warning=nasty)
+    layer.metrics[nasty] = nasty
+    plain = Page(render_html([Report("model", (make_layer(),), {"key": "value"})], "title"))
+    text, page, data = page_of(layer, label=nasty, meta={nasty: nasty, "options": {nasty: [nasty]}}, title=nasty)
+    assert [tag for tag, _ in page.tags if tag not in ("div", "dt", "dd")] == [
+        tag for tag, _ in plain.tags if tag not in ("div", "dt", "dd")
+    ]
+    embedded = text[text.index('id="data">') + len('id="data">') :].split("</script>")[0]
+    assert not set("<>&\u2028\u2029") & set(embedded)
+    expected = nasty.replace("\u2028", "�").replace("\u2029", "�")
+    (record,) = data["reports"][0]["layers"]
+    assert record["name"] == record["kind"] == record["warning"] == record["metrics"][expected] == expected
+    assert expected in page.text
+
+
+def test_unencodable_and_megabyte_long_names():
+    name = "x" * 1_000_000 + "\ud800"
+    text, _, data = page_of(make_layer(name, warning=name), label=name, meta={"k": name, name: 1}, title=name)
+    assert len(text.encode("utf-8")) < 150_000
+    (record,) = data["reports"][0]["layers"]
+    assert len(record["name"]) == 200
+    assert record["name"].startswith("xxx")
+    assert "…" in record["name"]
+
+
+def test_missing_numbers_are_null_and_others_keep_six_digits():
+    metrics = {
+        "a": float("nan"),
+        "b": float("inf"),
+        "c": None,
+        "d": 1.23456789e-7,
+        "e": 123456789,
+        "f": np.float32(0.1),
+    }
+    metrics |= {"g": np.int64(7), "h": "gram"}
+    (record,) = shown(make_layer(metrics=metrics))
+    expected = {"a": None, "b": None, "c": None, "d": 1.23457e-7, "e": 123456789, "f": 0.1, "g": 7, "h": "gram"}
+    assert record["metrics"] == expected
+    assert record["fit"] is None
+
+
+def test_small_ccdf_is_complete():
+    layer = make_layer(size=50)
+    (record,) = shown(layer)
+    np.testing.assert_allclose(record["ccdf"]["x"], layer.eigenvalues, rtol=1e-5)
+    np.testing.assert_allclose(record["ccdf"]["p"], np.arange(50, 0, -1) / 50, rtol=1e-5)
+
+
+def test_large_ccdf_keeps_the_top_and_thins_the_rest():
+    layer = make_layer(size=20_000)
+    (record,) = shown(layer)
+    x, p = np.array(record["ccdf"]["x"]), np.array(record["ccdf"]["p"])
+    assert TOP_RANKS < x.size <= MAX_POINTS
+    np.testing.assert_allclose(x[-TOP_RANKS:], layer.eigenvalues[-TOP_RANKS:], rtol=1e-5)
+    np.testing.assert_allclose(x[0], layer.eigenvalues[0], rtol=1e-5)
+    # Rounding to six digits moves a point by a few ranks where eigenvalues are dense, by none at the top.
+    exact = np.array([np.mean(layer.eigenvalues >= value) for value in x])
+    np.testing.assert_allclose(p, exact, atol=1.01 / layer.eigenvalues.size)
+    np.testing.assert_allclose(p[-TOP_RANKS:], np.arange(TOP_RANKS, 0, -1) / layer.eigenvalues.size)
+    assert np.all(np.diff(x) > 0)
+
+
+def test_density_histogram_and_fit():
+    layer = make_layer(size=20_000)
+    (record,) = shown(layer)
+    edges, density = np.array(record["esd"]["edges"]), np.array(record["esd"]["density"])
+    assert density.size <= MAX_BINS
+    assert np.sum(np.diff(edges) * density) == pytest.approx(1, rel=1e-3)
+    histogram = record["histogram"]
+    assert len(histogram["counts"]) <= MAX_BARS
+    assert len(histogram["edges"]) == len(histogram["counts"]) + 1
+    assert sum(histogram["counts"]) == 5000
+    assert histogram["outside"] == 3
+    fit = record["fit"]
+    assert fit["alpha"] == pytest.approx(layer.metrics["alpha"], rel=1e-5)
+    assert fit["xmin"] == pytest.approx(layer.metrics["xmin"], rel=1e-5)
+    assert fit["xmax"] == pytest.approx(layer.eigenvalues[-1], rel=1e-5)
+    assert fit["share"] == pytest.approx(80 / 20_000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "notes", "severity"),
+    [
+        ({}, [], 0),
+        ({"warning": "over-trained"}, ["over-trained"], 2),
+        ({"warning": "under-trained; too few"}, ["under-trained", "too few"], 2),
+        ({"warning": "too few"}, ["too few"], 1),
+        ({"warning": "not a power law"}, ["not a power law"], 2),
+        ({"warning": "no fit"}, ["no fit"], 1),
+        ({"warning": "something new"}, ["other"], 1),
+        ({"metrics": {"num_unresolved": 3}}, ["unresolved"], 1),
+        ({"status": "skipped", "warning": "fewer than 10 eigenvalues"}, [], 0),
+        ({"status": "failed", "warning": "holds NaN"}, ["failed"], 3),
+    ],
+)
+def test_warnings_are_explained(changes, notes, severity):
+    (record,) = shown(make_layer(**changes))
+    assert (record["notes"], record["severity"]) == (notes, severity)
+    assert set(notes) <= NOTES.keys()
+
+
+def test_summary_counts():
+    layers = [
+        make_layer("a", warning="too few", metrics={"alpha": 2.0}),
+        make_layer("b", metrics={"alpha": 3.0}),
+        make_layer("c", metrics={"alpha": 7.0}, warning="under-trained"),
+        make_layer("d", status="failed", warning="broken", metrics={}, eigenvalues=None, histogram=None),
+        make_layer("e", status="skipped", warning="a buffer", metrics={}, eigenvalues=None, histogram=None),
+    ]
+    _, page, data = page_of(*layers, meta={"seconds": 1.23456789, "options": {"conv": "pool"}})
+    report = data["reports"][0]
+    expected = {"layers": 5, "with a spectrum": 3, "median α": "3", "warnings": 2, "failed": 1}
+    assert report["summary"] == expected
+    assert report["meta"] == {"seconds": "1.23457", "options": '{"conv": "pool"}'}
+    assert "1.23457" in page.text
+    assert [layer["empty"]["esd"] for layer in report["layers"]][3:] == ["analysis failed", "no spectrum (dense)"]
+
+
+def test_several_reports_are_offered_by_buttons():
+    reports = [Report(name, (make_layer(),), {}) for name in ("first", "second", "")]
+    page = Page(render_html(reports, "title"))
+    assert [attrs["data-report"] for attrs in page.all("button") if attrs.get("class") == "switch"] == ["0", "1", "2"]
+    assert "report 3" in page.text
+
+
+def test_nothing_to_show():
+    assert "There is no report to show." in Page(render_html([], "title")).text
+    assert shown() == []
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"eigenvalues": np.zeros(4)},
+        {"eigenvalues": np.empty(0)},
+        {"eigenvalues": np.array([3.0])},
+        {"eigenvalues": np.array([np.nan, 1.0])},
+        {"eigenvalues": np.full(5, 2.0)},
+        {"histogram": WeightHistogram(np.zeros(2), np.array([9]), 0, 0)},
+        {"histogram": None, "log_histogram": None, "eigenvalues": None, "metrics": {}, "shape": ()},
+    ],
+)
+def test_odd_layers(changes):
+    (record,) = shown(make_layer(**changes))
+    assert record["name"] == "block.0.kernel"
+
+
+def test_five_hundred_layers_stay_small():
+    layers = [make_layer(f"model.layers.{i}.mlp.kernel", size=4000, seed=i % 7, depth=i) for i in range(500)]
+    for layer in layers:
+        layer.metrics.update({f"metric_number_{i}": 1 / (i + 3) for i in range(40)})
+    start = time.perf_counter()
+    text = render_html([Report("big", tuple(layers), {})], "big")
+    assert len(text.encode("utf-8")) < 15e6
+    assert time.perf_counter() - start < 20
+
+
+def test_rendering_does_not_load_matplotlib():
+    code = "import sys; from spectra.report.html import render_html; render_html([], ''); "
+    code += "print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "False"
