@@ -18,8 +18,11 @@ REFERENCE = Path(__file__).parent / "reference"
 MINILM = "minilm_weightwatcher_0.7.7.csv"
 EFFICIENTNET = "efficientnet_lite0_weightwatcher_0.7.7.csv"
 
-SAME_TO_THOUSANDTH = "xmin D lambda_max log_norm log_spectral_norm stable_rank log_alpha_norm alpha_weighted".split()
-NEED_FLOAT64 = "sv_min entropy matrix_rank rank_loss weak_rank_loss".split()
+SAME_TO_THOUSANDTH = [
+    *("xmin", "D", "lambda_max", "log_norm", "log_spectral_norm", "stable_rank"),
+    *("log_alpha_norm", "alpha_weighted"),
+]
+NEED_FLOAT64 = ["sv_min", "entropy", "matrix_rank", "rank_loss", "weak_rank_loss"]
 SMALL_SAMPLE = 20
 """Below this WeightWatcher switches to an estimator of its own; ours stays with Clauset et al."""
 

@@ -290,6 +290,12 @@ def test_numpy_headers_that_lie(tmp_path, lie):
     refused(tmp_path / "m.npz", "tensor 'w'" if lie not in ("code", "version 9", "long header") else None)
 
 
+def test_numpy_files_of_python_2_are_read_in_silence(tmp_path, recwarn):
+    (tmp_path / "m.npy").write_bytes(npy_with(b"{'descr': '<f4', 'fortran_order': False, 'shape': (4L,)}", bytes(16)))
+    assert read_all(tmp_path / "m.npy")["m"].tolist() == [0, 0, 0, 0]
+    assert not recwarn.list
+
+
 def test_zip_that_claims_an_impossible_size(tmp_path):
     content = bytearray(npz_bytes())
     directory = content.index(b"PK\x01\x02")

@@ -7,16 +7,8 @@ import numpy as np
 import pytest
 
 from spectra.errors import InputError
-from spectra.report.figures import (
-    log_density,
-    network_order,
-    plot_ccdf,
-    plot_depth,
-    plot_esd,
-    plot_histogram,
-    plot_layer,
-    short_name,
-)
+from spectra.report.curves import log_density, network_order, short_name
+from spectra.report.figures import plot_ccdf, plot_depth, plot_esd, plot_histogram, plot_layer
 from spectra.report.result import LayerResult, Report, WeightHistogram
 
 

@@ -13,7 +13,7 @@ from spectra.engine.padding import pad_to
 from spectra.kernels import Histogram, Moments, histogram, merge_histograms, merge_moments, moments, small_counts
 from spectra.kernels.histogram import edges_between
 
-CHUNKS = (1 << 14, 1 << 20)
+CHUNKS = (1 << 14, 1 << 18)
 """Entries processed by one call; two sizes, so that two programs serve every layer."""
 
 BINS = 100
@@ -41,9 +41,9 @@ def describe_entries(w: np.ndarray) -> Entries:
     m = merge_moments(*(jax.device_get(_moments(chunk, mask)) for chunk, mask in _chunks(flat)))
     magnitude = np.sort(np.abs(flat))
     positive = magnitude[np.searchsorted(magnitude, 0, side="right") :]
-    edges = edges_between(flat.dtype.type(m.min), flat.dtype.type(m.max), BINS)
-    smallest, largest = (positive[0], positive[-1]) if positive.size else flat.dtype.type([1, 0])
-    log_edges = edges_between(smallest, largest, BINS, "log")
+    edges = edges_between(np.asarray(m.min, flat.dtype), np.asarray(m.max, flat.dtype), BINS)
+    smallest, largest = (positive[0], positive[-1]) if positive.size else (1, 0)
+    log_edges = edges_between(np.asarray(smallest, flat.dtype), np.asarray(largest, flat.dtype), BINS, "log")
     narrow = Moments(*(np.asarray(field, flat.dtype) for field in m))
     counted = [jax.device_get(_counts(chunk, mask, edges, log_edges, narrow)) for chunk, mask in _chunks(flat)]
     few_std, few_max = (int(sum(int(part[2][k]) for part in counted)) for k in range(2))
@@ -56,7 +56,7 @@ def describe_entries(w: np.ndarray) -> Entries:
         "kurtosis": _known(m.kurtosis),
         "min": _known(m.min),
         "max": _known(m.max),
-        **_quantiles(flat),
+        **_quantiles(np.sort(flat)),
         "zero_fraction": int(m.zeros) / n,
         "near_zero_std": few_std / n,
         "near_zero_max": few_max / n,
@@ -84,16 +84,19 @@ def _counts(
     return histogram(w, edges, mask), histogram(w, log_edges, mask, scale="log"), small_counts(w, m, mask)
 
 
-def _known(value: np.ndarray | jax.Array) -> float | None:
+def _known(value: np.ndarray | jax.Array | float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
 # Sorting is left to NumPy: XLA's sort on the CPU is some seventy times slower (docs/architecture.md).
 
 
-def _quantiles(flat: np.ndarray) -> dict[str, float | int | None]:
-    values = np.quantile(flat, list(QUANTILES.values()))
-    return dict(zip(QUANTILES, map(float, values), strict=True))
+def _quantiles(ascending: np.ndarray) -> dict[str, float | int | None]:
+    """Quantiles of sorted values, interpolated linearly between order statistics."""
+    place = np.array(list(QUANTILES.values())) * (ascending.size - 1)
+    below = place.astype(np.int64)
+    low, high = (ascending[np.minimum(k, ascending.size - 1)].astype(np.float64) for k in (below, below + 1))
+    return dict(zip(QUANTILES, map(float, low + (high - low) * (place - below)), strict=True))
 
 
 def _gini(ascending: np.ndarray) -> float | None:

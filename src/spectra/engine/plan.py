@@ -63,8 +63,9 @@ def make_plan(source: TensorSource, options: Options) -> Plan:
     chosen = [layer for layer in found if _matches(layer.name, options.layers)]
     if found and not chosen:
         patterns = ", ".join(repr(pattern) for pattern in options.layers)
+        example = next((layer for layer in found if layer.view), found[0])
         raise InputError(
-            f"{source.label}: no layer matches {patterns}; names look like {found[0].name!r} "
+            f"{source.label}: no layer matches {patterns}; names look like {example.name!r} "
             "('spectra describe' lists them)"
         )
     steps = tuple(_step(layer, options) for layer in chosen)
@@ -84,9 +85,9 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
 
 def _step(layer: Layer, options: Options) -> Step:
     if layer.problem:
-        return Step(layer, "fail", layer.problem, 0)
+        return Step(layer, "fail", layer.problem, 0.0)
     if layer.skip:
-        return Step(layer, "skip", layer.skip, 0)
+        return Step(layer, "skip", layer.skip, 0.0)
     entries = FLOPS_PER_ENTRY * float(math.prod(layer.shape))
     if layer.view is None:
         return Step(layer, "entries", "", entries)

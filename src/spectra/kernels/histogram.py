@@ -117,7 +117,7 @@ def merge_histograms(*parts: Histogram) -> Histogram:
         raise ValueError("histograms on different edges cannot be merged: count every chunk on the same edges")
 
     def total(field: str) -> np.ndarray:
-        return np.sum([np.asarray(getattr(part, field), np.int64) for part in parts], axis=0)
+        return np.asarray(sum(np.asarray(getattr(part, field), np.int64) for part in parts))
 
     return Histogram(total("counts"), edges, total("underflow"), total("overflow"), total("nan"))
 

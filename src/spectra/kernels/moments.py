@@ -181,16 +181,18 @@ def merge_moments(*parts: Moments) -> Moments:
     total = _combine(_Blocks(m.count, m.mean, m2, m3, m4))
     n, variance = total.size, total.m2 / total.size
     l1, l2, root = m.l1.sum(), np.sqrt((m.l2**2).sum()), np.sqrt(n)
-    return Moments(
-        count=np.asarray(n, np.int64),
-        mean=total.mean,
-        std=np.sqrt(variance),
-        skewness=total.m3 / n / variance**1.5 if variance > 0 else np.nan * variance,
-        kurtosis=total.m4 / n / variance**2 - 3 if variance > 0 else np.nan * variance,
-        min=m.min.min(),
-        max=m.max.max(),
-        l1=l1,
-        l2=l2,
-        zeros=np.asarray(m.zeros.sum(), np.int64),
-        hoyer=np.clip((root - l1 / l2) / (root - 1), 0, 1) if n > 1 and l2 > 0 else np.nan * l2,
-    )
+    spread = variance > 0
+    merged = {
+        "count": np.asarray(n, np.int64),
+        "mean": total.mean,
+        "std": np.sqrt(variance),
+        "skewness": total.m3 / n / variance**1.5 if spread else np.nan,
+        "kurtosis": total.m4 / n / variance**2 - 3 if spread else np.nan,
+        "min": m.min.min(),
+        "max": m.max.max(),
+        "l1": l1,
+        "l2": l2,
+        "zeros": np.asarray(m.zeros.sum(), np.int64),
+        "hoyer": np.clip((root - l1 / l2) / (root - 1), 0, 1) if n > 1 and l2 > 0 else np.nan,
+    }
+    return Moments(**{name: np.asarray(value) for name, value in merged.items()})

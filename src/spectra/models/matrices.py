@@ -55,6 +55,20 @@ class MatrixView:
         """Number of eigenvalues in the pooled ESD: M for each position."""
         return self.M * self.rf
 
+    def part(self, axis: int, count: int, entry: int) -> MatrixView:
+        """The view of one of `count` equal parts that follow each other along an axis, such as a recurrent gate."""
+
+        def moved(axes: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(other + (other >= axis) for other in axes)
+
+        return MatrixView(
+            (*self.shape[:axis], count, self.shape[axis] // count, *self.shape[axis + 1 :]),
+            moved(self.positions),
+            moved(self.rows),
+            moved(self.cols),
+            (*((other + (other >= axis), picked) for other, picked in self.index), (axis, entry)),
+        )
+
     def matrices(self, tensor: Array) -> Array:
         """Cut the matrices, shape ``(rf, rows, cols)``, in the tensor's own dtype; a view where strides allow."""
         picked = dict(self.index)

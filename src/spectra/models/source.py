@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import numpy as np
@@ -39,6 +39,7 @@ class TensorInfo:
         return math.prod(self.shape)
 
 
+@runtime_checkable
 class TensorSource(Protocol):
     """An opened checkpoint, or parameters in memory.
 

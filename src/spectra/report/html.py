@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spectra.report.figures import (
+from spectra.report.curves import (
     bars,
     ccdf,
     has_spectrum,

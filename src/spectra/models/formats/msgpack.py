@@ -8,7 +8,6 @@ Arrays above a gigabyte are split by Flax into chunks of a marked dict; they are
 from __future__ import annotations
 
 import math
-import mmap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -38,8 +37,8 @@ def detect(path: Path, head: bytes) -> bool:
 
 def open_msgpack(path: Path, label: str) -> TensorSource:
     """List the arrays of the file; numbers and strings beside them are ignored, as is the optimizer's state."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
-        walker = Walker(buffer, len(buffer))
+    with path.open("rb") as file:
+        walker = Walker(file, path.stat().st_size)
         tree = walker.value()
         if walker.position != walker.end:
             raise checkpoint_error(label, f"has {walker.end - walker.position} bytes too many", DAMAGED)

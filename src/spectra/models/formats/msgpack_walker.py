@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 _ARRAY, _SCALAR = 1, 3  # Flax's extension codes
 _MAX_DEPTH = 100
@@ -46,10 +46,13 @@ class Slot:
 
 
 class Walker:
-    """Reads msgpack's structure from a buffer; strings, binaries and arrays stay where they are."""
+    """Reads msgpack's structure from a file; strings, binaries and arrays stay where they are.
 
-    def __init__(self, buffer: Any, end: int) -> None:
-        self.buffer, self.position, self.end = buffer, 0, end
+    The file is read and not mapped: a map of a file that another program cuts short ends the process.
+    """
+
+    def __init__(self, file: BinaryIO, end: int) -> None:
+        self.file, self.position, self.end = file, 0, end
 
     def skip(self, nbytes: int) -> Span:
         if nbytes > self.end - self.position:
@@ -59,7 +62,11 @@ class Walker:
         return span
 
     def bytes_of(self, span: Span) -> bytes:
-        return bytes(self.buffer[span.offset : span.offset + span.nbytes])
+        self.file.seek(span.offset)
+        content = self.file.read(span.nbytes)
+        if len(content) != span.nbytes:
+            raise ValueError(f"the file ends before offset {span.offset + span.nbytes}")
+        return content
 
     def integer(self, nbytes: int, signed: bool = False) -> int:
         return int.from_bytes(self.bytes_of(self.skip(nbytes)), "big", signed=signed)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -60,11 +63,21 @@ def _open_archive(path: Path, label: str) -> TensorSource:
         raise
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Files of Python 2 are fine, and numpy's advice to save them again is for their author."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _read_header(file: IO[bytes], name: str, nbytes: int, label: str) -> tuple[TensorInfo, np.dtype]:
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise checkpoint_error(tensor_label(label, name), f"has .npy version {version}", "save plain arrays")
-    shape, _, dtype = npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
+    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    with _quiet():
+        shape, _, dtype = read_header(file)
     info = TensorInfo(name, tuple(int(size) for size in shape), dtype.name)
     # objects are pickled, so that their size tells nothing; they are refused when read
     if not dtype.hasobject and (min(info.shape, default=0) < 0 or file.tell() + info.size * dtype.itemsize != nbytes):
@@ -90,7 +103,8 @@ def _read_array(file: IO[bytes], dtype: np.dtype) -> np.ndarray:
         raise ValueError("it holds pickled Python objects, which are never loaded; save plain arrays")
     if dtype.kind == "V":
         raise ValueError("numpy saved raw bytes of no known type, perhaps bfloat16; save it as float32 or safetensors")
-    array = npy.read_array(file, allow_pickle=False)
+    with _quiet():
+        array = npy.read_array(file, allow_pickle=False)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 

@@ -1,0 +1,147 @@
+"""The curves behind every chart, as plain NumPy: the HTML page and the matplotlib figures draw the same ones."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from spectra.report.result import LayerResult, WeightHistogram
+
+# Eigenvalues that small next to the largest are rounding error; drawn, they would squeeze the spectrum to a line.
+DRAWN_ABOVE = 1e-10
+
+
+class PowerLaw(NamedTuple):
+    """The fitted tail of one ESD: density ``share · (alpha − 1)/xmin · (x/xmin)^−alpha`` from xmin to xmax."""
+
+    alpha: float
+    xmin: float
+    xmax: float
+    share: float
+
+    def density(self, x: np.ndarray) -> np.ndarray:
+        """Density at x, as a part of the whole ESD."""
+        return self.share * (self.alpha - 1) / self.xmin * (x / self.xmin) ** -self.alpha
+
+    def ccdf(self, x: np.ndarray) -> np.ndarray:
+        """P(Λ ≥ x), as a part of the whole ESD."""
+        return self.share * (x / self.xmin) ** (1 - self.alpha)
+
+
+def number(layer: LayerResult, key: str) -> float | None:
+    """A metric as a finite float; None where it is missing, None, NaN, infinite or text."""
+    value = layer.metrics.get(key)
+    return float(value) if value is not None and not isinstance(value, str) and math.isfinite(value) else None
+
+
+def spectrum(layer: LayerResult) -> np.ndarray:
+    """The finite eigenvalues, ascending; empty where the layer has none."""
+    values = np.asarray([] if layer.eigenvalues is None else layer.eigenvalues, dtype=np.float64).ravel()
+    return np.sort(values[np.isfinite(values)])
+
+
+def drawable(values: np.ndarray) -> np.ndarray:
+    """The eigenvalues that a logarithmic axis can show: positive and above rounding error."""
+    return values[values > max(float(values[-1]) * DRAWN_ABOVE, 0.0)] if values.size else values
+
+
+def ccdf(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Empirical P(Λ ≥ λ) at each distinct drawable λ; eigenvalues too small to draw still count in P."""
+    x, first = np.unique(drawable(values), return_index=True)
+    hidden = values.size - drawable(values).size
+    return x, 1.0 - (first + hidden) / max(values.size, 1)
+
+
+def log_density(values: np.ndarray, max_bins: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Edges and densities of logarithmic bins over the drawable λ, as a part of the whole ESD.
+
+    The number of bins grows as 2√n, so that a short spectrum is not shown as a row of single spikes.
+    """
+    x = drawable(values)
+    if not x.size:
+        return np.empty(0), np.empty(0)
+    low, high = (float(x[0]), float(x[-1])) if x[0] < x[-1] else (float(x[0]) / 3, float(x[0]) * 3)
+    edges = np.geomspace(low, high, int(np.clip(2 * math.sqrt(x.size), 7, max_bins)) + 1)
+    edges[0], edges[-1] = low, high  # geomspace rounds, and must not lose the largest eigenvalue
+    counts, _ = np.histogram(x, edges)
+    widths = np.diff(edges)
+    return edges, np.divide(counts, widths * values.size, out=np.zeros_like(widths), where=widths > 0)
+
+
+def power_law(layer: LayerResult) -> PowerLaw | None:
+    """The layer's fitted tail, None where there is no usable fit or no spectrum to hold it against."""
+    alpha, xmin = number(layer, "alpha"), number(layer, "xmin")
+    values = spectrum(layer)
+    if alpha is None or xmin is None or alpha <= 1 or xmin <= 0 or not values.size or values[-1] < xmin:
+        return None
+    tail = number(layer, "num_pl_spikes")
+    size = tail if tail is not None else float(np.count_nonzero(values >= xmin))
+    return PowerLaw(alpha, xmin, float(values[-1]), size / values.size) if size > 0 else None
+
+
+def normal_curve(layer: LayerResult, edges: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Counts that bins of the histogram's mean width would hold if the weights were normal, along w.
+
+    The curve ends where it falls to half a weight, below which a bin should be empty, or at the histogram's edge.
+    """
+    mean, std = number(layer, "mean"), number(layer, "std")
+    if mean is None or std is None or std <= 0:
+        return None
+    total, width = number(layer, "count") or float(np.sum(counts)), float(edges[-1] - edges[0]) / counts.size
+    reach = width / 2 + std * math.sqrt(2 * max(math.log(2 * total * width / (std * math.sqrt(2 * math.pi))), 1.0))
+    x = np.linspace(max(mean - reach, edges[0]), min(mean + reach, edges[-1]), 81)
+    if x[0] >= x[-1]:
+        return None
+    erf = [math.erf((at + half - mean) / (std * math.sqrt(2))) for at in x for half in (-width / 2, width / 2)]
+    y = total / 2 * np.diff(np.reshape(erf, (-1, 2)), axis=1)[:, 0]
+    return x[y >= 0.5], y[y >= 0.5]
+
+
+def bars(histogram: WeightHistogram | None) -> tuple[np.ndarray, np.ndarray] | None:
+    """Edges and counts that can be drawn, None where nothing was counted or the bins have no width."""
+    if histogram is None:
+        return None
+    edges, counts = np.asarray(histogram.edges, np.float64), np.asarray(histogram.counts, np.float64)
+    sound = edges.size == counts.size + 1 > 1 and bool(np.isfinite(edges).all() and np.isfinite(counts).all())
+    return (edges, counts) if sound and edges[-1] > edges[0] and counts.sum() > 0 else None
+
+
+def why_empty(layer: LayerResult, what: str) -> str:
+    """Why a panel has nothing to draw, in words."""
+    if layer.status == "failed":
+        return "analysis failed"
+    if what == "histogram":
+        constant = number(layer, "min") is not None and number(layer, "min") == number(layer, "max")
+        return f"all weights equal {number(layer, 'min'):.6g}" if constant else "no weight histogram"
+    values = spectrum(layer)
+    if values.size and values[-1] <= 0:
+        return "all eigenvalues are zero"
+    return f"no spectrum ({layer.kind or 'unknown kind'})"
+
+
+def short_name(name: str, length: int = 60) -> str:
+    """A name on one line of at most `length` characters: control characters replaced, the middle left out."""
+    head, tail = name[: 2 * length], name[-2 * length :]
+    line = "".join(c if c.isprintable() else "�" for c in (name if len(name) <= 4 * length else head + tail))
+    keep = length - 1
+    return line if len(line) <= length else f"{line[: keep - keep // 2]}…{line[len(line) - keep // 2 :]}"
+
+
+def network_order(layers: Sequence[LayerResult]) -> list[LayerResult]:
+    """Layers by depth: files list ``h.10`` before ``h.2``. Blocks counted apart (encoder, decoder) stay apart."""
+    first: dict[str, int] = {}
+
+    def key(layer: LayerResult) -> tuple[int, int]:
+        stack = layer.name if layer.depth is None else re.split(r"\d", layer.name, maxsplit=1)[0]
+        return first.setdefault(stack, len(first)), layer.depth or 0
+
+    return sorted(layers, key=key)
+
+
+def has_spectrum(layer: LayerResult) -> bool:
+    """Whether the layer is a matrix with eigenvalues, unlike biases and norm scales."""
+    return layer.eigenvalues is not None or number(layer, "num_evals") is not None or number(layer, "alpha") is not None

@@ -1,0 +1,344 @@
+"""Power-law fits against a brute-force float64 search, the powerlaw package, and published values."""
+
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import powerlaw
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spectra.kernels import PowerLawFit, fit_power_law
+
+FIT = jax.jit(fit_power_law)
+TALLY = 1e-5
+"""Two candidates whose distances differ by less are tied for float32."""
+
+
+class Reference(NamedTuple):
+    candidates: np.ndarray
+    alphas: np.ndarray
+    distances: np.ndarray
+    sizes: np.ndarray
+
+    @property
+    def best(self) -> int:
+        return int(np.argmin(self.distances))
+
+    @property
+    def lead(self) -> float:
+        """By how much the best candidate beats the second."""
+        ordered = np.sort(self.distances)
+        return ordered[1] - ordered[0] if ordered.size > 1 else np.inf
+
+
+def tail(values: np.ndarray, counts: np.ndarray, xmin: float) -> tuple[float, float, int]:
+    """alpha, D and size of the tail of distinct `values` ≥ xmin with their multiplicities."""
+    above = values >= xmin
+    values, counts = values[above], counts[above]
+    # log1p where the ratio is close to 1: ln(x/xmin) in float64 to full precision.
+    logs = np.log1p((values - xmin) / xmin) if values[-1] < 2 * xmin else np.log(values) - np.log(xmin)
+    size = counts.sum()
+    alpha = 1 + size / np.sum(counts * logs)
+    below = (np.cumsum(counts) - counts) / size
+    return alpha, np.max(np.abs(-np.expm1((1 - alpha) * logs) - below)), int(size)
+
+
+def search(x: np.ndarray) -> Reference | None:
+    x = np.asarray(x, np.float64)
+    values, counts = np.unique(x[x > 0], return_counts=True)
+    if values.size < 2:
+        return None
+    fits = [tail(values, counts, xmin) for xmin in values[:-1]]
+    return Reference(values[:-1], *(np.array(column) for column in zip(*fits, strict=True)))
+
+
+def assert_fits(fit: PowerLawFit, want: Reference) -> None:
+    """The same tail, unless several are tied; then one of those; and its exponent and distance."""
+    alpha, xmin, ks, sigma, n_tail = (float(field) for field in fit)
+    (place,) = np.flatnonzero(want.candidates == xmin)
+    if want.lead > TALLY:
+        assert place == want.best
+    assert want.distances[place] <= want.distances[want.best] + TALLY
+    assert n_tail == want.sizes[place]
+    assert abs(alpha - want.alphas[place]) <= 1e-3 * max(1, abs(want.alphas[place]) / 10)
+    assert ks == pytest.approx(want.distances[place], abs=1e-5)
+    assert sigma == pytest.approx((want.alphas[place] - 1) / n_tail**0.5, rel=1e-3)
+
+
+def rng_family(rng: np.random.Generator) -> dict[str, Callable[[int], np.ndarray]]:
+    return {
+        "pareto": lambda n: (1 - rng.random(n)) ** (-1 / rng.uniform(0.3, 5)),
+        "lognormal": lambda n: np.exp(rng.uniform(0.1, 4) * rng.standard_normal(n)),
+        "exponential": lambda n: rng.exponential(size=n),
+        "uniform": lambda n: rng.random(n),
+        "eigenvalues": lambda n: np.linalg.svd(rng.standard_t(3, (n, n + n // 2)), compute_uv=False) ** 2,
+        "narrow": lambda n: 1000 + rng.random(n),
+        "very narrow": lambda n: 1e6 + rng.integers(0, 40, n),
+        "geometric integers": lambda n: rng.geometric(0.1, n),
+        "zipf integers": lambda n: np.minimum(rng.zipf(1.8, n), 10**7),
+        "two values": lambda n: rng.choice([1.0, 1.5], n),
+        "tiny units": lambda n: 1e-33 + 1e-30 * rng.pareto(1.5, n),
+        "huge units": lambda n: 1e30 * (1 + rng.pareto(1.5, n)),
+        "whole range": lambda n: 10.0 ** rng.uniform(-35, 35, n),
+        "outlier": lambda n: np.append(rng.random(n - 1), 1e20),
+        "signed": lambda n: rng.standard_cauchy(n),
+        "pareto with bulk": lambda n: np.append(rng.random(n // 2), 1 + rng.pareto(1.5, n - n // 2)),
+    }
+
+
+FAMILIES = tuple(rng_family(np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize(("size", "repeats"), [(2, 40), (3, 40), (20, 80), (120, 24), (500, 5), (2000, 1)])
+def test_against_brute_force(size: int, repeats: int) -> None:
+    """About three thousand samples of sixteen families."""
+    families = rng_family(np.random.default_rng(size))
+    samples = np.stack([make(size) for make in families.values() for _ in range(repeats)]).astype(np.float32)
+    fits = jax.tree.map(np.asarray, FIT(samples))
+    fitted = 0
+    for i, x in enumerate(samples):
+        fit, want = PowerLawFit(*(field[i] for field in fits)), search(x)
+        if want is None:
+            assert_no_fit(fit)
+        else:
+            assert_fits(fit, want)
+            fitted += 1
+    assert fitted > 0.9 * len(samples) if size > 3 else fitted > len(samples) / 2
+
+
+@given(
+    x=st.lists(
+        st.one_of(st.integers(-2, 9), st.floats(-1, 100, width=32), st.floats(1, 1.001, width=32)),
+        min_size=24,
+        max_size=24,
+    ),
+    keep=st.lists(st.booleans(), min_size=24, max_size=24),
+)
+@settings(deadline=None, max_examples=200, derandomize=True)
+def test_against_brute_force_with_ties_and_masks(x: list[float], keep: list[bool]) -> None:
+    x, keep = np.array(x, np.float32), np.array(keep)
+    x = np.where(np.abs(x) < 1e-37, np.float32(0), x)
+    fit, want = FIT(x, keep), search(x[keep])
+    if want is None:
+        assert_no_fit(fit)
+    else:
+        assert_fits(fit, want)
+
+
+def assert_no_fit(fit: PowerLawFit) -> None:
+    assert int(fit.n_tail) == 0
+    assert np.isnan([fit.alpha, fit.xmin, fit.ks, fit.sigma]).all()
+
+
+def test_ties_go_to_the_lowest_candidate() -> None:
+    """1, 2, 8, 16: by symmetry none; but 2ᵏ repeated over scales gives equal distances at 1 and at 16."""
+    x = np.array([1, 1, 2, 16, 16, 32], np.float64)
+    want = search(x)
+    assert float(FIT(x.astype(np.float32)).xmin) == want.candidates[want.best]
+
+
+# published values and the powerlaw package
+
+
+@pytest.mark.parametrize(
+    ("name", "alpha", "xmin"), [("blackouts", 2.27, 230_000), ("flares", 1.79, 323), ("surnames", 2.20, 14_920)]
+)
+def test_published_values(name: str, alpha: float, xmin: float) -> None:
+    fit = dataset_fit(name)
+    assert float(fit.alpha) == pytest.approx(alpha, abs=0.005)
+    assert float(fit.xmin) == pytest.approx(xmin, rel=5e-4)
+
+
+@pytest.mark.parametrize("name", ["blackouts", "flares", "surnames", "terrorism", "words", "quakes"])
+def test_agrees_with_powerlaw(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peer = powerlaw.Fit(powerlaw.load_test_dataset(name), discrete=False, verbose=False)
+    fit = dataset_fit(name)
+    assert float(fit.alpha) == pytest.approx(peer.power_law.alpha, abs=1e-4)
+    assert float(fit.xmin) == pytest.approx(peer.xmin, rel=1e-6)
+    assert float(fit.ks) == pytest.approx(peer.power_law.D, abs=2e-6)
+    assert float(fit.sigma) == pytest.approx(peer.power_law.sigma, rel=1e-4)
+    assert int(fit.n_tail) == peer.n_tail
+
+
+_dataset_fits: dict[str, PowerLawFit] = {}
+
+
+def dataset_fit(name: str) -> PowerLawFit:
+    if name not in _dataset_fits:
+        _dataset_fits[name] = FIT(powerlaw.load_test_dataset(name).astype(np.float32))
+    return _dataset_fits[name]
+
+
+# a fixed xmin
+
+FIXED = jax.jit(lambda x, xmin: fit_power_law(x, xmin=xmin))
+SAMPLE = np.array([5, 1, 2, 8, 3, 3, -4, 0], np.float32)
+
+
+@pytest.mark.parametrize("xmin", [1, 2, 2.5, 3, 4.9, 5, 0.5, 1e-30])
+def test_fixed_xmin_in_the_data_between_and_below(xmin: float) -> None:
+    fit = FIXED(SAMPLE, np.float32(xmin))
+    values, counts = np.unique(SAMPLE[SAMPLE > 0].astype(np.float64), return_counts=True)
+    alpha, ks, size = tail(values, counts, float(np.float32(xmin)))
+    assert float(fit.xmin) == np.float32(xmin)
+    assert float(fit.alpha) == pytest.approx(alpha, rel=1e-5)
+    assert float(fit.ks) == pytest.approx(ks, abs=1e-5)
+    assert float(fit.sigma) == pytest.approx((alpha - 1) / size**0.5, rel=1e-5)
+    assert int(fit.n_tail) == size
+
+
+@pytest.mark.parametrize("xmin", [8, 8.5, 1e38, np.inf, 0, -1, -np.inf, np.nan])
+def test_fixed_xmin_that_leaves_no_tail(xmin: float) -> None:
+    assert_no_fit(FIXED(SAMPLE, np.float32(xmin)))
+
+
+def test_fixed_xmin_needs_two_distinct_values_above() -> None:
+    """As the docstring has it: a tail of equal values is no sample of a power law, wherever xmin lies."""
+    for xmin in (5, 4, 0.1):
+        assert_no_fit(FIXED(np.array([5, 5, 5], np.float32), np.float32(xmin)))
+    assert_no_fit(FIXED(np.array([1, 5, 5], np.float32), np.float32(4)))
+
+
+def test_fixed_xmin_far_below_the_data() -> None:
+    """The ratio x/xmin leaves float32; its logarithm does not."""
+    x = np.array([1e30, 2e30, 3e30], np.float32)
+    fit = FIXED(x, np.float32(1e-30))
+    assert float(fit.alpha) == pytest.approx(1 + 3 / np.sum(np.log(x.astype(float) / 1e-30)), rel=1e-5)
+
+
+def test_fixed_xmin_equal_to_the_one_found_gives_the_same_fit() -> None:
+    x = np.random.default_rng(0).pareto(2, 300).astype(np.float32)
+    found = FIT(x)
+    for got, want in zip(FIXED(x, found.xmin), found, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def test_fixed_xmin_for_each_sample_of_a_batch() -> None:
+    x = np.random.default_rng(0).pareto(2, (3, 50)).astype(np.float32) + 1
+    starts = np.array([1.2, 2, 100], np.float32)
+    for i, start in enumerate(starts):
+        got, want = (FIXED(x, starts), FIXED(x[i], start))
+        for field, one in zip(got, want, strict=True):
+            np.testing.assert_allclose(field[i], one, rtol=1e-6)
+    shared = FIXED(x, np.float32(1.5))
+    assert shared.xmin.tolist() == [1.5, 1.5, 1.5]
+
+
+def test_fixed_xmin_as_a_python_number() -> None:
+    assert int(fit_power_law(SAMPLE, xmin=2.5).n_tail) == 4
+    assert int(fit_power_law(SAMPLE, xmin=2).n_tail) == 5
+
+
+# degenerate samples
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        [],
+        [1],
+        [0, 0],
+        [-1, -2, -3],
+        [4, 4, 4],
+        [7, -1, 0],
+        [1, 2, np.nan],
+        [1, 2, np.inf],
+        [1, 2, -np.inf],
+        [np.nan, np.nan],
+    ],
+    ids=str,
+)
+def test_samples_without_a_fit(x: list[float]) -> None:
+    assert_no_fit(FIT(np.array(x, np.float32)))
+
+
+def test_masks_that_leave_nothing_or_one_value() -> None:
+    x = np.array([1, 2, 3], np.float32)
+    assert_no_fit(FIT(x, np.zeros(3, bool)))
+    assert_no_fit(FIT(x, np.array([True, False, False])))
+
+
+def test_values_outside_the_mask_may_be_anything() -> None:
+    x = np.array([1, np.nan, 2, np.inf, 4, -np.inf], np.float32)
+    assert_fits(FIT(x, np.isfinite(x)), search([1, 2, 4]))
+
+
+def test_zeros_and_negative_values_are_left_out() -> None:
+    assert_fits(FIT(np.array([-3, 0, 1, 2, 4, -0.0], np.float32)), search([1, 2, 4]))
+
+
+def test_a_scalar_is_refused(unchecked: None) -> None:
+    with pytest.raises(ValueError, match="axis"):
+        fit_power_law(np.float32(3))
+
+
+def test_empty_batches_keep_their_shape() -> None:
+    fit = FIT(np.zeros((2, 3, 0), np.float32))
+    assert fit.alpha.shape == fit.n_tail.shape == (2, 3)
+
+
+# float64 and gradients
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_float64_to_twelve_digits(family: str) -> None:
+    x = rng_family(np.random.default_rng(4))[family](60).astype(np.float64)
+    want = search(x)
+    with jax.enable_x64(True):
+        fit = FIT(x)
+    assert fit.alpha.dtype == jnp.float64
+    assert float(fit.xmin) == want.candidates[want.best]
+    assert float(fit.alpha) == pytest.approx(want.alphas[want.best], rel=1e-11)
+    assert float(fit.ks) == pytest.approx(want.distances[want.best], abs=1e-12)
+
+
+GRADIENT = jax.jit(jax.grad(lambda x: fit_power_law(x).alpha))
+
+
+def test_gradient_of_alpha_in_closed_form() -> None:
+    """With S = Σ ln(xⱼ/xmin): ∂α/∂xⱼ = −n/(S² xⱼ) in the tail, n (n − 1)/(S² xmin) at xmin, 0 elsewhere."""
+    x = np.append(np.linspace(0.1, 0.9, 20), 1 + np.random.default_rng(8).pareto(1.5, 60)).astype(np.float32)
+    fit = search(x)
+    xmin, n = fit.candidates[fit.best], fit.sizes[fit.best]
+    square = (n / (fit.alphas[fit.best] - 1)) ** 2
+    want = np.where(x >= xmin, -n / (square * x), 0)
+    want[x == xmin] = n * (n - 1) / (square * xmin)
+    assert 2 < n < x.size
+    np.testing.assert_allclose(GRADIENT(x), want, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        [1e-30, 1e30, 1, 2, 3, 5],
+        [1e-37, 3e38, 1, 1, 1, 1],
+        [1, 1, 2, 2, 3, 7],
+        [4, 4, 4, 4, 4, 4],
+        [-1, 0, 1, 2, np.nan, 3],
+        [-1, 0, -1, 0, 0, 0],
+    ],
+    ids=str,
+)
+def test_gradients_are_finite(x: list[float]) -> None:
+    assert np.isfinite(GRADIENT(np.array(x, np.float32))).all()
+
+
+def test_gradient_in_a_fixed_xmin() -> None:
+    """∂α/∂xmin = n²/(S² xmin), also where x/xmin leaves float32."""
+    slope = jax.jit(jax.grad(FIXED_ALPHA, argnums=1))
+    for x, xmin in (([1, 2, 3, 5, 8, 2], 1.5), ([1e30, 2e30, 3e30, 1e31, 1, 1e5], 1e-30)):
+        x = np.array(x, np.float32)
+        above = x[x >= xmin].astype(np.float64)
+        want = above.size**2 / np.sum(np.log(above / xmin)) ** 2 / xmin
+        assert float(slope(x, np.float32(xmin))) == pytest.approx(want, rel=1e-4)
+
+
+def FIXED_ALPHA(x: jax.Array, xmin: jax.Array) -> jax.Array:
+    return fit_power_law(x, xmin=xmin).alpha
