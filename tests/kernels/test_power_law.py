@@ -40,8 +40,7 @@ def tail(values: np.ndarray, counts: np.ndarray, xmin: float) -> tuple[float, fl
     """alpha, D and size of the tail of distinct `values` ≥ xmin with their multiplicities."""
     above = values >= xmin
     values, counts = values[above], counts[above]
-    # log1p where the ratio is close to 1: ln(x/xmin) in float64 to full precision.
-    logs = np.log1p((values - xmin) / xmin) if values[-1] < 2 * xmin else np.log(values) - np.log(xmin)
+    logs = np.log1p((values - xmin) / xmin)  # full precision for values close to xmin too
     size = counts.sum()
     alpha = 1 + size / np.sum(counts * logs)
     below = (np.cumsum(counts) - counts) / size
@@ -49,12 +48,19 @@ def tail(values: np.ndarray, counts: np.ndarray, xmin: float) -> tuple[float, fl
 
 
 def search(x: np.ndarray) -> Reference | None:
+    """Every tail by the definition, all candidates × all distinct values at once."""
     x = np.asarray(x, np.float64)
     values, counts = np.unique(x[x > 0], return_counts=True)
     if values.size < 2:
         return None
-    fits = [tail(values, counts, xmin) for xmin in values[:-1]]
-    return Reference(values[:-1], *(np.array(column) for column in zip(*fits, strict=True)))
+    starts, in_tail = values[:-1, None], np.triu(np.ones((values.size - 1, values.size), bool))
+    logs = np.log1p(np.where(in_tail, values - starts, 0) / starts)
+    sizes = np.cumsum(counts[::-1])[::-1][:-1]
+    slopes = sizes / (logs @ counts)
+    below = np.cumsum(counts) - counts
+    share = (below - below[:-1, None]) / sizes[:, None]
+    distances = np.max(np.abs(-np.expm1(-slopes[:, None] * logs) - share), axis=1, where=in_tail, initial=0)
+    return Reference(values[:-1], 1 + slopes, distances, sizes)
 
 
 def assert_fits(fit: PowerLawFit, want: Reference) -> None:
@@ -113,7 +119,7 @@ def test_against_brute_force(size: int, repeats: int) -> None:
 
 @given(
     x=st.lists(
-        st.one_of(st.integers(-2, 9), st.floats(-1, 100, width=32), st.floats(1, 1.001, width=32)),
+        st.one_of(st.integers(-2, 9), st.floats(-1, 100, width=32), st.floats(1, 1.0009765625, width=32)),
         min_size=24,
         max_size=24,
     ),
@@ -136,10 +142,12 @@ def assert_no_fit(fit: PowerLawFit) -> None:
 
 
 def test_ties_go_to_the_lowest_candidate() -> None:
-    """1, 2, 8, 16: by symmetry none; but 2ᵏ repeated over scales gives equal distances at 1 and at 16."""
-    x = np.array([1, 1, 2, 16, 16, 32], np.float64)
-    want = search(x)
-    assert float(FIT(x.astype(np.float32)).xmin) == want.candidates[want.best]
+    """Geometric steps: the tails from 1 and from 2 have two values each and the same ratio, hence the same D."""
+    x = np.array([1, 2, 4], np.float32)
+    assert search(x[:2]).distances == search(x[1:]).distances
+    for sample in ([1, 2], [1, 2, 4], [1, 1, 2, 2, 4, 4]):
+        want = search(sample)
+        assert float(FIT(np.array(sample, np.float32)).xmin) == want.candidates[want.best]
 
 
 # published values and the powerlaw package
@@ -154,7 +162,7 @@ def test_published_values(name: str, alpha: float, xmin: float) -> None:
     assert float(fit.xmin) == pytest.approx(xmin, rel=5e-4)
 
 
-@pytest.mark.parametrize("name", ["blackouts", "flares", "surnames", "terrorism", "words", "quakes"])
+@pytest.mark.parametrize("name", ["blackouts", "flares", "surnames", "terrorism", "quakes"])
 def test_agrees_with_powerlaw(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -332,13 +340,9 @@ def test_gradients_are_finite(x: list[float]) -> None:
 
 def test_gradient_in_a_fixed_xmin() -> None:
     """∂α/∂xmin = n²/(S² xmin), also where x/xmin leaves float32."""
-    slope = jax.jit(jax.grad(FIXED_ALPHA, argnums=1))
+    slope = jax.jit(jax.grad(lambda x, xmin: fit_power_law(x, xmin=xmin).alpha, argnums=1))
     for x, xmin in (([1, 2, 3, 5, 8, 2], 1.5), ([1e30, 2e30, 3e30, 1e31, 1, 1e5], 1e-30)):
         x = np.array(x, np.float32)
         above = x[x >= xmin].astype(np.float64)
         want = above.size**2 / np.sum(np.log(above / xmin)) ** 2 / xmin
         assert float(slope(x, np.float32(xmin))) == pytest.approx(want, rel=1e-4)
-
-
-def FIXED_ALPHA(x: jax.Array, xmin: jax.Array) -> jax.Array:
-    return fit_power_law(x, xmin=xmin).alpha

@@ -302,11 +302,28 @@ def test_a_bias_alone_shows_a_stack():
     assert [layer.shape for name, layer in found(torch_).items() if "weight" in name] == [(8, 6)] * 3
 
 
+def test_attention_by_convolutions():
+    shapes = {"attn.proj.kernel": (1, 1, 6, 8), "attn.proj.bias": (8,), "attn.v.weight": (8, 6, 1)}
+    layers = found(shapes)
+    assert (layers["attn.proj.kernel"].kind, layers["attn.v.weight"].kind) == ("conv2d", "conv1d")
+
+
 def test_without_a_stack_the_same_shapes_are_convolutions():
     assert found({"m.kernel": (3, 6, 8), "m.bias": (8,)})["m.kernel"].kind == "conv1d"
     assert found({"Conv_0.kernel": (3, 6, 8)})["Conv_0.kernel"].kind == "conv1d"
     assert found({"layers.conv.kernel": (3, 3, 6, 8)})["layers.conv.kernel"].kind == "conv2d"
     assert found({"layers.attn.query.kernel": (6, 2, 3), "layers.norm.scale": (6,)})["layers.attn.query.kernel"].view
+
+
+def test_norms_over_images_are_no_stacks():
+    shapes = {"block.conv.weight": (16, 3, 3, 3), "block.norm.weight": (16, 8, 8), "block.norm.bias": (16, 8, 8)}
+    assert found(shapes)["block.conv.weight"].kind == "conv2d"
+
+
+def test_a_square_stack_or_fold_is_not_guessed():
+    assert found({"m.kernel": (4, 4, 5), "m.bias": (4, 5)})["m.kernel"].problem
+    assert found({"Dense_0.kernel": (4, 4, 5), "Dense_0.bias": (4, 5)})["Dense_0.kernel[3]"].view
+    assert found({"DenseGeneral_0.kernel": (4, 4, 5), "DenseGeneral_0.bias": (4, 5)})["DenseGeneral_0.kernel"].view
 
 
 def test_fused_experts_are_sliced():
@@ -508,11 +525,12 @@ def test_order_is_that_of_the_tensors():
     assert names == ["z.weight", "experts.w1[0]", "experts.w1[1]", "a.bias"]
 
 
-COMPONENTS = st.sampled_from(
-    "weight kernel bias scale layers blocks experts attn query key value out conv Dense_0 0 3 ScanX_0 embedding norm mean var "
-    "dense_i dense_h hh ih weight_ih_l0 weight_hh_l0 weight_hr_l0 q_einsum kv_einsum w b W1 proj recurrent_kernel if in hf "
-    "hn h i upconv parametrizations original original0 moe scales".split()
-) | st.text(max_size=4)
+TELLING = """
+weight kernel bias scale w b W1 embedding mean var scales layers blocks experts moe attn query key value out conv proj
+Dense_0 ScanX_0 norm upconv 0 3 dense_i dense_h hh ih h i if in hf hn weight_ih_l0 weight_hh_l0 weight_hr_l0 q_einsum
+kv_einsum recurrent_kernel parametrizations original original0
+"""
+COMPONENTS = st.sampled_from(TELLING.split()) | st.text(max_size=4)
 NAMES = st.builds(
     lambda parts, sep: sep.join(parts), st.lists(COMPONENTS, min_size=1, max_size=4), st.sampled_from("./")
 )

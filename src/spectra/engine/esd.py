@@ -94,9 +94,12 @@ def _spectrum(matrices: jax.Array, method: Route) -> Spectrum:
 
 
 def _fit(eigenvalues: np.ndarray, dtype: np.dtype) -> PowerLawFit:
-    used = eigenvalues[eigenvalues > SMALLEST_FITTED].astype(dtype)
+    used = eigenvalues[eigenvalues > SMALLEST_FITTED]
+    # Brought near 1 by a power of two, exactly: λ = σ² may leave float32's range where σ does not.
+    unit = np.exp2(np.floor(np.log2(used.max()))) if used.size else 1.0
     size = bucket(max(used.size, 2))
-    return jax.device_get(_fit_program(pad_to(used, (size,)), np.arange(size) < used.size))
+    fit = jax.device_get(_fit_program(pad_to((used / unit).astype(dtype), (size,)), np.arange(size) < used.size))
+    return fit._replace(xmin=np.float64(fit.xmin) * unit)
 
 
 _fit_program = jax.jit(lambda x, where: fit_power_law(x, where))

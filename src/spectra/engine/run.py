@@ -59,7 +59,8 @@ def _measure(step: Step, tensor: Array, options: Options) -> LayerResult:
     """Everything about one layer whose tensor has been read."""
     view = step.layer.view
     cut = np.asarray(view.matrices(tensor) if view else tensor)
-    weights = np.ascontiguousarray(cut, dtype=np.float64 if options.precision == "float64" else np.float32)
+    with np.errstate(over="ignore"):  # what does not fit float32 becomes infinite and is reported below
+        weights = np.ascontiguousarray(cut, dtype=np.float64 if options.precision == "float64" else np.float32)
     broken = int(weights.size - np.count_nonzero(np.isfinite(weights)))
     if broken:
         return _result(step, "failed", _broken(cut, weights, broken))

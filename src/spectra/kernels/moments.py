@@ -175,17 +175,19 @@ def merge_moments(*parts: Moments) -> Moments:
             raise ValueError("no moments to merge")
         return parts[0]
     m = Moments(*(np.asarray(field, np.float64) for field in zip(*filled, strict=True)))
-    m2 = m.count * m.std**2
-    m3 = np.where(m2 > 0, m.skewness, 0) * m2 * m.std
-    m4 = np.where(m2 > 0, m.kurtosis + 3, 0) * m2 * m.std**2
-    total = _combine(_Blocks(m.count, m.mean, m2, m3, m4))
+    unit = np.max(np.abs([m.min, m.max])) or 1.0  # fourth powers of 1e100 leave the range of float64
+    mean, std = m.mean / unit, m.std / unit
+    m2 = m.count * std**2
+    m3 = np.where(m2 > 0, m.skewness, 0) * m2 * std
+    m4 = np.where(m2 > 0, m.kurtosis + 3, 0) * m2 * std**2
+    total = _combine(_Blocks(m.count, mean, m2, m3, m4))
     n, variance = total.size, total.m2 / total.size
-    l1, l2, root = m.l1.sum(), np.sqrt((m.l2**2).sum()), np.sqrt(n)
+    l1, l2, root = m.l1.sum(), unit * np.sqrt(((m.l2 / unit) ** 2).sum()), np.sqrt(n)
     spread = variance > 0
     merged = {
         "count": np.asarray(n, np.int64),
-        "mean": total.mean,
-        "std": np.sqrt(variance),
+        "mean": total.mean * unit,
+        "std": np.sqrt(variance) * unit,
         "skewness": total.m3 / n / variance**1.5 if spread else np.nan,
         "kurtosis": total.m4 / n / variance**2 - 3 if spread else np.nan,
         "min": m.min.min(),

@@ -161,7 +161,7 @@ def _choose_flax(forms: list[Form], says: Family, bias: tuple[int, ...] | None, 
     if matching := [form for form in forms if form.bias == bias]:
         return _choose_by_bias(matching, says, evidence)
     if says in ("heads_in", "heads_out"):
-        return _fewest(forms, evidence)
+        return _fewest([form for form in forms if form.kind != "conv"], evidence)
     # Without a bias nothing tells the input axes of a fold from its output axes.
     matrix = _fewest([form for form in forms if form.kind == "matrix"], evidence)
     if says == "dense" or (says == "hint" and evidence.axes):
@@ -184,6 +184,8 @@ def _choose_by_bias(matching: list[Form], says: Family, evidence: Evidence) -> F
             return None  # (a, b, out) with bias (out,): a convolution or folded
         if len(kinds) > 1:
             matching = [form for form in matching if form.kind != "fold"]
+    elif says in ("heads_in", "heads_out") and len(kinds) > 1:
+        matching = [form for form in matching if form.kind != "conv"]
     if says == "dense" and "matrix" in kinds:
         matching = [form for form in matching if form.kind == "matrix"]
     return _fewest(matching, evidence) or _fewest(matching, Evidence())
@@ -193,6 +195,8 @@ def _admits(says: Family, role: str, form: Form) -> bool:
     """Whether a Flax module of this family can have weights of this form."""
     if says == "conv":
         return form.kind == "conv"
+    if says in ("heads_in", "heads_out") and form.kind == "conv":
+        return len(form.positions) > 1  # 1×1 convolutions, which only their bias can show
     if says == "heads_in":  # (d, heads, head_dim), or (d, 3, heads, head_dim) for query, key and value in one
         folded = (2, 3) if role in ("qkv", "kv") else (2,)
         return form.kind == "matrix" or (form.kind == "fold" and len(form.rows) == 1 and len(form.cols) in folded)

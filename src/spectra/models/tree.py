@@ -58,7 +58,9 @@ class Tree:
         seen: set[tuple[tuple[str, ...], tuple[int, ...]]] = set()
         for tensor in tensors:
             name = Name(tensor.name)
-            vector = len(tensor.shape) >= 2 and _is_vector(name)
+            # torch.nn.LayerNorm over (C, H, W) has three axes and is no stack; Flax normalizes the last axis alone.
+            affine = 2 if is_norm(name.owner) and name.prefix + "scale" not in self.by_name else len(tensor.shape)
+            vector = 2 <= len(tensor.shape) <= affine and _is_vector(name)
             for k in range(len(name.components)):
                 prefix = name.components[:k]
                 self._children.setdefault(prefix, set()).add(name.components[k])
@@ -132,9 +134,9 @@ class Tree:
 
 
 def _experts(name: Name) -> int | None:
-    """Position of the component that names experts which no index tells apart, so that they share one tensor."""
-    for k, component in enumerate(name.components[:-1]):
-        parts = words(component)
+    """Position of the last component that names experts which no index tells apart, so that they share one tensor."""
+    for k in range(len(name.components) - 2, -1, -1):
+        parts = words(name.components[k])
         numbered = name.components[k + 1].isdecimal() or (parts[-1:] and parts[-1].isdecimal() and "moe" not in parts)
         if EXPERT_WORDS & {*parts} and not numbered:
             return k
