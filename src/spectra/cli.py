@@ -35,6 +35,9 @@ def run(arguments: Sequence[str]) -> int:
         return spectra.main(list(arguments), prog_name="spectra", standalone_mode=False) or 0
     except click.exceptions.Exit as error:
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
     except click.ClickException as error:
         _complain(error.format_message())
         return 2
@@ -67,12 +70,13 @@ def _choice(kind: Any) -> click.Choice:
 
 def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that `analyze` and `describe` have in common."""
-    from spectra.engine.options import Conv, Precision
+    from spectra.engine.options import Conv, Gates, Precision
     from spectra.models.source import Layout
 
     options = [
         click.option("--layers", multiple=True, metavar="GLOB", help="Only layers whose name matches (repeatable)."),
         click.option("--conv", type=_choice(Conv), default="pool", show_default=True, help="Convolutions as matrices."),
+        click.option("--gates", type=_choice(Gates), default="split", show_default=True, help="Recurrent kernels."),
         click.option("--precision", type=_choice(Precision), default="float32", show_default=True),
         click.option("--min-evals", type=click.IntRange(min=2), default=10, show_default=True, metavar="N",
                      help="No spectrum for layers with fewer eigenvalues."),

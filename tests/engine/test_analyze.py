@@ -233,12 +233,20 @@ def test_describe_matches_what_is_done():
     assert list(spectra.analyze(weights).to_pandas()["name"]) == list(plan.index)
 
 
-@pytest.mark.parametrize(
-    ("option", "word"),
-    [({"conv": "fold"}, "fold"), ({"precision": "half"}, "half"), ({"method": "qr"}, "qr"),
-     ({"min_evals": 0}, "min_evals"), ({"layout": "keras"}, "keras"), ({"layers": "one*"}, "sequence"), ({"layers": ["zzz*"]}, "zzz")],
-)  # fmt: skip
-def test_unknown_options_are_input_errors(option, word):
+UNKNOWN = {
+    "fold": {"conv": "fold"},
+    "half": {"precision": "half"},
+    "qr": {"method": "qr"},
+    "min_evals": {"min_evals": 0},
+    "keras": {"layout": "keras"},
+    "both": {"gates": "both"},
+    "sequence": {"layers": "one*"},
+    "zzz": {"layers": ["zzz*"]},
+}
+
+
+@pytest.mark.parametrize(("word", "option"), UNKNOWN.items(), ids=UNKNOWN)
+def test_unknown_options_are_input_errors(word, option):
     with pytest.raises(spectra.InputError, match=word):
         spectra.analyze({"w": heavy(20, 20)}, **option)
 

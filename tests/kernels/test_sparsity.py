@@ -155,7 +155,7 @@ def test_quantiles_that_fall_on_an_entry_are_that_entry_even_beside_infinity() -
 
 
 def test_the_last_quantile_of_more_entries_than_float32_can_number() -> None:
-    """count − 1 = 2²⁴ + 3 rounds up to 2²⁴ + 4, which lies outside the mask."""
+    """The last rank 2²⁴ + 3 rounds up to 2²⁴ + 4, which lies outside the mask."""
     size = 2**24 + 8
     w = jnp.arange(size, dtype=jnp.float32) / size
     result = QUANTILES(w, jnp.array([0.5, 1.0]), jnp.arange(size) < size - 4)

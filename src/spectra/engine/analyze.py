@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from spectra.engine.options import Conv, Options, Precision
+from spectra.engine.options import Conv, Gates, Options, Precision
 from spectra.engine.plan import Plan, make_plan
 from spectra.engine.run import Progress, run
 from spectra.kernels.spectrum import Method
@@ -28,6 +28,7 @@ def analyze(
     *,
     layers: Sequence[str] = (),
     conv: Conv = "pool",
+    gates: Gates = "split",
     precision: Precision = "float32",
     method: Method = "auto",
     min_evals: int = 10,
@@ -47,6 +48,8 @@ def analyze(
     conv
         ``pool``: eigenvalues of the matrices at all kernel positions together; ``flatten``: one out × (in·kh·kw)
         matrix.
+    gates
+        ``split``: each gate of a recurrent kernel apart; ``stack``: all gates as one matrix.
     precision
         ``float32`` or ``float64``; the global setting of JAX stays as it is.
     method
@@ -82,6 +85,7 @@ def analyze(
     options = Options(
         layers=layers if isinstance(layers, str) else tuple(layers),  # type: ignore[arg-type]
         conv=conv,
+        gates=gates,
         precision=precision,
         method=method,
         min_evals=min_evals,
@@ -119,6 +123,7 @@ def describe(
     *,
     layers: Sequence[str] = (),
     conv: Conv = "pool",
+    gates: Gates = "split",
     precision: Precision = "float32",
     min_evals: int = 10,
     layout: Layout | None = None,
@@ -136,6 +141,7 @@ def describe(
     options = Options(
         layers=layers if isinstance(layers, str) else tuple(layers),  # type: ignore[arg-type]
         conv=conv,
+        gates=gates,
         precision=precision,
         min_evals=min_evals,
         layout=layout,

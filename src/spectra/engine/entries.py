@@ -58,7 +58,7 @@ def describe_entries(w: np.ndarray) -> Entries:
         "max": _known(m.max),
         **_quantiles(np.sort(flat)),
         "zero_fraction": int(m.zeros) / n,
-        "near_zero_std": few_std / n,
+        "near_zero_std": few_std / n if m.std > 0 else None,
         "near_zero_max": few_max / n,
         "hoyer": _known(m.hoyer),
         "gini": _gini(magnitude),

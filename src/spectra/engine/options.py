@@ -10,6 +10,7 @@ from spectra.kernels.spectrum import Method
 from spectra.models.source import Layout
 
 Conv = Literal["pool", "flatten"]
+Gates = Literal["split", "stack"]
 Precision = Literal["float32", "float64"]
 
 
@@ -23,6 +24,8 @@ class Options:
         Glob patterns; a layer is analyzed if its name matches any of them. Empty: all layers.
     conv
         ``pool``: one matrix for each kernel position, eigenvalues pooled; ``flatten``: one out × (in·kh·kw) matrix.
+    gates
+        ``split``: each gate of a recurrent kernel is a matrix of its own; ``stack``: all of them are one.
     precision
         Type in which everything is computed.
     method
@@ -36,13 +39,15 @@ class Options:
 
     layers: tuple[str, ...] = ()
     conv: Conv = "pool"
+    gates: Gates = "split"
     precision: Precision = "float32"
     method: Method = "auto"
     min_evals: int = 10
     layout: Layout | None = None
 
     def __post_init__(self) -> None:
-        for name, choices in (("conv", Conv), ("precision", Precision), ("method", Method), ("layout", Layout)):
+        kinds = {"conv": Conv, "gates": Gates, "precision": Precision, "method": Method, "layout": Layout}
+        for name, choices in kinds.items():
             value = getattr(self, name)
             if value not in get_args(choices) and not (name == "layout" and value is None):
                 raise InputError(f"{name}={value!r} is unknown: choose one of {', '.join(get_args(choices))}")

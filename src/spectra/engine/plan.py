@@ -59,7 +59,7 @@ def make_plan(source: TensorSource, options: Options) -> Plan:
         If no pattern of `options.layers` matches, or nothing in the checkpoint can be analyzed.
     """
     layout = options.layout or source.layout
-    found = find_layers(source.tensors, layout=layout, conv=options.conv)
+    found = find_layers(source.tensors, layout=layout, conv=options.conv, gates=options.gates)
     chosen = [layer for layer in found if _matches(layer.name, options.layers)]
     if found and not chosen:
         patterns = ", ".join(repr(pattern) for pattern in options.layers)

@@ -17,7 +17,7 @@ class Sparsity(NamedTuple):
     zero_fraction: Float[AnyArray, ""]
     """Share of exact zeros."""
     near_zero_std: Float[AnyArray, ""]
-    """Share of entries with |w| < 0.1·std: 0.0797 for a Gaussian of mean 0."""
+    """Share of entries with |w| < 0.1·std: 0.0797 for a Gaussian of mean 0; NaN where std is 0."""
     near_zero_max: Float[AnyArray, ""]
     """Share of entries with |w| < 0.01·max|w|."""
     hoyer: Float[AnyArray, ""]
@@ -53,7 +53,7 @@ def sparsity(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None =
     known = jnp.isfinite(m.mean)
     return Sparsity(
         zero_fraction=jnp.where(known, m.zeros / n, jnp.nan),
-        near_zero_std=jnp.where(known, few_std / n, jnp.nan),
+        near_zero_std=jnp.where(known & (m.std > 0), few_std / n, jnp.nan),
         near_zero_max=jnp.where(known, few_max / n, jnp.nan),
         hoyer=m.hoyer,
         gini=gini(w, where),

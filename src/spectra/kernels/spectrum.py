@@ -112,7 +112,7 @@ def singular_values(
     Examples
     --------
     >>> import jax.numpy as jnp, spectra
-    >>> spectra.singular_values(jnp.diag(jnp.array([3.0, 4.0]))).tolist()
+    >>> spectra.singular_values(jnp.diag(jnp.array([3.0, 4.0]))).round(3).tolist()
     [4.0, 3.0]
     """
     return spectrum(w, method, where).singular_values
@@ -129,7 +129,7 @@ def eigenvalues(
     Examples
     --------
     >>> import jax.numpy as jnp, spectra
-    >>> spectra.eigenvalues(jnp.diag(jnp.array([3.0, 4.0]))).tolist()
+    >>> spectra.eigenvalues(jnp.diag(jnp.array([3.0, 4.0]))).round(3).tolist()
     [9.0, 16.0]
     """
     return jnp.square(spectrum(w, method, where).singular_values)[..., ::-1]

@@ -1,0 +1,66 @@
+"""What the documentation shows works as shown: README's code and commands, and the examples in docstrings."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from spectra.cli import run
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+EXAMPLES = [
+    "spectra.engine.analyze",
+    "spectra.kernels.histogram",
+    "spectra.kernels.moments",
+    "spectra.kernels.power_law",
+    "spectra.kernels.sparsity",
+    "spectra.kernels.spectrum",
+]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    save_file({"mlp.fc.weight": rng.standard_t(3, (40, 30)).astype(np.float32)}, "model.safetensors")
+    return tmp_path
+
+
+@pytest.mark.parametrize("code", blocks("python"), ids=["analyze", "kernels"])
+def test_readme_python(workplace: Path, code: str):
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_readme_commands(workplace: Path):
+    commands = [line for block in blocks("") for line in block.splitlines() if line.startswith("spectra ")]
+    assert len(commands) == 2
+    for command in commands:
+        assert run(shlex.split(command)[1:]) == 0
+    assert {path.name for path in workplace.iterdir()} == {"model.safetensors", "layers.csv", "layers.html"}
+
+
+def test_readme_names_what_exists():
+    for script in re.findall(r"`?(scripts/[a-z_.]+)`?", README):
+        assert (ROOT / script).is_file(), script
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / link).is_file(), link
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_docstring_examples(name: str):
+    outcome = doctest.testmod(importlib.import_module(name))
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
