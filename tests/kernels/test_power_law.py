@@ -100,11 +100,12 @@ def rng_family(rng: np.random.Generator) -> dict[str, Callable[[int], np.ndarray
 FAMILIES = tuple(rng_family(np.random.default_rng(0)))
 
 
-@pytest.mark.parametrize(("size", "repeats"), [(2, 40), (3, 40), (20, 80), (120, 24), (500, 5), (2000, 1)])
+@pytest.mark.parametrize(("size", "repeats"), [(2, 40), (3, 40), (20, 80), (120, 20), (500, 3), (2000, 1)])
 def test_against_brute_force(size: int, repeats: int) -> None:
     """About three thousand samples of sixteen families."""
     families = rng_family(np.random.default_rng(size))
-    samples = np.stack([make(size) for make in families.values() for _ in range(repeats)]).astype(np.float32)
+    chosen = list(families.values())[:: 3 if size == 2000 else 1]
+    samples = np.stack([make(size) for make in chosen for _ in range(repeats)]).astype(np.float32)
     fits = jax.tree.map(np.asarray, FIT(samples))
     fitted = 0
     for i, x in enumerate(samples):
@@ -310,16 +311,18 @@ def test_float64_to_twelve_digits(family: str) -> None:
 GRADIENT = jax.jit(jax.grad(lambda x: fit_power_law(x).alpha))
 
 
-def test_gradient_of_alpha_in_closed_form() -> None:
+@pytest.mark.parametrize("unit", [1e-25, 1, 1e25])
+def test_gradient_of_alpha_in_closed_form(unit: float) -> None:
     """With S = Σ ln(xⱼ/xmin): ∂α/∂xⱼ = −n/(S² xⱼ) in the tail, n (n − 1)/(S² xmin) at xmin, 0 elsewhere."""
-    x = np.append(np.linspace(0.1, 0.9, 20), 1 + np.random.default_rng(8).pareto(1.5, 60)).astype(np.float32)
+    x = np.append(np.linspace(0.1, 0.9, 20), 1 + np.random.default_rng(8).pareto(1.5, 60))
+    x = (x * unit).astype(np.float32)
     fit = search(x)
     xmin, n = fit.candidates[fit.best], fit.sizes[fit.best]
     square = (n / (fit.alphas[fit.best] - 1)) ** 2
     want = np.where(x >= xmin, -n / (square * x), 0)
     want[x == xmin] = n * (n - 1) / (square * xmin)
     assert 2 < n < x.size
-    np.testing.assert_allclose(GRADIENT(x), want, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(GRADIENT(x), want, rtol=1e-4, atol=1e-7 / unit)
 
 
 @pytest.mark.parametrize(

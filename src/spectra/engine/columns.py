@@ -100,10 +100,10 @@ def _weak(esd: ESD, evals: np.ndarray, unresolved: int) -> int | None:
 
 
 def _entropy(evals: np.ndarray, rank: int | None, unresolved: int) -> float | None:
-    """−Σ p ln p / ln(rank); None if the doubt about the rank exceeds 0.1 % of it."""
+    """−Σ p ln p / ln(rank); None if the doubt about the rank could change it by 0.5 %."""
     if rank is None:
         lowest = evals.size - unresolved
-        if lowest < 2 or np.log(evals.size) / np.log(lowest) > 1.001:
+        if lowest < 2 or np.log(evals.size) / np.log(lowest) > 1.005:
             return None
         rank = evals.size
     share = evals[evals > 0] / evals.sum() if evals[-1] > 0 else np.array([])
