@@ -357,3 +357,28 @@ def test_float64_to_twelve_digits(name: str, method: str) -> None:
     assert np.max(error[resolved]) < 1e-12
     assert int(result.num_unresolved) == np.sum(~resolved)
     assert np.all(want[~resolved] <= 2 * float(result.floor))
+
+
+# where LAPACK's float32 is at its worst
+
+
+@pytest.mark.parametrize("method", ["gram", "svd"])
+@pytest.mark.parametrize(("size", "value"), [(800, 0.7), (800, 1), (1600, 0.7)])
+def test_large_constant_matrices(size: int, value: float, method: str) -> None:
+    """Every rounding goes the same way: off by 20 eps·λ_max in the reduction and by 90 eps·σ_max in the SVD."""
+    w = np.full((size, size), value, np.float32)
+    result = SPECTRUM(w, method=method)
+    want, got, floor = float(w[0, 0]) * size, np.asarray(result.singular_values, np.float64), float(result.floor)
+    assert (abs(got[0] ** 2 - want**2) <= floor**2) if method == "gram" else (abs(got[0] - want) <= floor)
+    assert np.all(got[1:] <= floor)
+
+
+@pytest.mark.parametrize("size", [50, 100])
+def test_identity_with_noise(size: int) -> None:
+    """Singular values within 1e-2 to 1e-5 of each other: the SVD is off by 20 to 45 eps, whatever the size."""
+    rng = np.random.default_rng(0)
+    levels = np.repeat([1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5], 10)
+    w = (np.eye(size) + levels[:, None, None] * rng.standard_normal((levels.size, size, size))).astype(np.float32)
+    result = SPECTRUM(w, method="svd")
+    for i, level in enumerate(levels):
+        assert_promise(w[i], jax.tree.map(lambda field, i=i: field[i], result), "svd", f"noise {level}")

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Float, Shaped
 
 AnyArray: TypeAlias = jax.Array | np.ndarray
@@ -42,3 +43,15 @@ def to_mask(where: Bool[AnyArray, "*mask"] | None, x: Shaped[AnyArray, "*shape"]
 def eps(x: Float[Array, "*shape"]) -> float:
     """Distance from 1 to the next number in the element type of `x`."""
     return float(jnp.finfo(x.dtype).eps)
+
+
+def power_of_two(magnitude: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """A power of two within a factor of four of each magnitude, and 1 for 0: dividing by it is exact.
+
+    It stays clear of the ends of the range, for XLA may divide by multiplying with the reciprocal, which must not be
+    subnormal. It carries no gradient.
+    """
+    magnitude = lax.stop_gradient(magnitude)
+    _, exponent = jnp.frexp(jnp.where(magnitude > 0, magnitude, 1))
+    limit = -jnp.finfo(magnitude.dtype).minexp - 1
+    return jnp.ldexp(jnp.ones_like(magnitude), jnp.clip(exponent - 1, -limit, limit))

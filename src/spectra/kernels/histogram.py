@@ -135,23 +135,26 @@ def _automatic_edges(
 
 
 def edges_between(
-    low: Float[AnyArray, ""] | float, high: Float[AnyArray, ""] | float, bins: int, scale: Scale = "linear"
+    low: Num[AnyArray, ""] | float, high: Num[AnyArray, ""] | float, bins: int, scale: Scale = "linear"
 ) -> Float[Array, " bins_1"]:
     """Ascending edges of `bins` bins from `low` to `high`, both ends exact.
 
     A range of a single value is widened so that the value lies inside; an empty one (low > high) becomes [0, 1], or
     [1, 10] on the log scale.
     """
-    low, high = jnp.asarray(low), jnp.asarray(high)
+    low, high = to_compute(jnp.asarray(low)), to_compute(jnp.asarray(high))
     share = jnp.linspace(0, 1, bins + 1, dtype=low.dtype)
+    largest = jnp.finfo(low.dtype).max
     if scale == "log":
         low, high = jnp.where(low > high, 1, low), jnp.where(low > high, 10, high)
-        low, high = jnp.where(low == high, low / 2, low), jnp.where(low == high, high * 2, high)
+        single = low == high
+        low = jnp.where(single, low / 2, low)
+        high = jnp.where(single, jnp.minimum(high, largest / 2) * 2, high)
         inner = jnp.exp(jnp.log(low) * (1 - share) + jnp.log(high) * share)
     else:
         low, high = jnp.where(low > high, 0, low), jnp.where(low > high, 1, high)
         margin = jnp.where(low == high, jnp.maximum(0.5, jnp.abs(low) * 1e-3), 0)
-        low, high = low - margin, high + margin
+        low, high = jnp.maximum(low - margin, -largest), jnp.minimum(high + margin, largest)
         inner = low * (1 - share) + high * share  # this form does not overflow for ±3e38
     inner = jnp.clip(inner, low, high).at[0].set(low).at[-1].set(high)
     return lax.cummax(inner)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from spectra.kernels.dtypes import AnyArray, to_compute, to_mask
+from spectra.kernels.dtypes import AnyArray, power_of_two, to_compute, to_mask
 
 BLOCK = 4096
 """Entries whose moments are taken about their own mean before blocks are combined."""
@@ -91,18 +93,23 @@ def moments(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = 
     largest = jnp.maximum(jnp.abs(low), jnp.abs(high))
     usable = (count > 0) & jnp.isfinite(largest)
 
-    # Scaled to max |w| = 1: fourth powers of 1e10 or 1e-10 leave the range of float32. A power of two is exact.
-    _, exponent = jnp.frexp(jnp.where(usable & (largest > 0), largest, 1))
-    unit = jnp.ldexp(jnp.ones_like(largest), exponent)
+    # Scaled to max |w| near 1: fourth powers of 1e10 or 1e-10 leave the range of float32. A power of two is exact.
+    unit = power_of_two(jnp.where(usable, largest, 1))
     scaled = jnp.where(mask, values / unit, 0)
 
     main = values.size - values.size % BLOCK
-    parts = [
-        _block_sums(scaled[:main].reshape(-1, BLOCK), mask[:main].reshape(-1, BLOCK)),
-        _block_sums(scaled[main:][None], mask[main:][None]),
+    pieces = [
+        (scaled[:main].reshape(-1, BLOCK), mask[:main].reshape(-1, BLOCK)),
+        (scaled[main:][None], mask[main:][None]),
     ]
-    total = _combine(_Blocks(*(jnp.concatenate(pair) for pair in zip(*(p[0] for p in parts), strict=True))))
-    l1, squares = (jnp.sum(jnp.concatenate([p[1][k] for p in parts])) for k in range(2))
+    sums = [_block_sums(*piece) for piece in pieces]
+    blocks, rough = (jax.tree.map(lambda *pair: jnp.concatenate(pair), *half) for half in zip(*sums, strict=True))
+    # Means relative to that of a full block: their differences are exact, their sums with the rest are not.
+    pilot = rough[jnp.argmax(blocks.size)]
+    total = _combine(blocks._replace(mean=(rough - pilot) + blocks.mean))
+    l1, squares = (
+        jnp.sum(jnp.concatenate([jnp.sum(term(w), axis=1) for w, _ in pieces])) for term in (jnp.abs, jnp.square)
+    )
     zeros = jnp.sum(mask & (values == 0), dtype=jnp.int32)
 
     n = count.astype(values.dtype)
@@ -118,10 +125,10 @@ def moments(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = 
 
     return Moments(
         count=count,
-        mean=known(total.mean * unit),
+        mean=known((pilot + total.mean) * unit),
         std=known(jnp.where(spread, jnp.sqrt(safe), 0) * unit),
-        skewness=known(total.m3 / n / safe**1.5, spread),
-        kurtosis=known(total.m4 / n / safe**2 - 3, spread),
+        skewness=known(total.m3 / n / safe / jnp.sqrt(safe), spread),
+        kurtosis=known(total.m4 / n / safe / safe - 3, spread),
         min=known(low),
         max=known(high),
         l1=known(l1 * unit),
@@ -133,20 +140,18 @@ def moments(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = 
 
 def _block_sums(
     w: Float[Array, "blocks size"], mask: Bool[Array, "blocks size"]
-) -> tuple[_Blocks, tuple[Float[Array, " blocks"], Float[Array, " blocks"]]]:
-    """Central power sums of each row of entries (0 outside the mask), and its Σ|w| and Σw²."""
+) -> tuple[_Blocks, Float[Array, " blocks"]]:
+    """Central power sums of each row of entries (0 outside the mask), and its rough mean, which `mean` corrects."""
     count = jnp.sum(mask, axis=1, dtype=w.dtype)
     size = jnp.maximum(count, 1)
-    rough = jnp.sum(w, axis=1) / size
+    # The barrier keeps XLA from computing this twice with different rounding: `rest` is measured against it.
+    rough = lax.optimization_barrier(jnp.sum(w, axis=1) / size)
     off = jnp.where(mask, w - rough[:, None], 0)
-    # The rounding of `rough` is itself measured and taken out, which makes the sums central to full precision.
-    rest = jnp.sum(off, axis=1) / size
+    rest = jnp.sum(off, axis=1) / size  # the rounding of `rough`, measured
     d = jnp.where(mask, off - rest[:, None], 0)
     square = d * d
-    sums = _Blocks(
-        count, rough + rest, jnp.sum(square, axis=1), jnp.sum(square * d, axis=1), jnp.sum(square * square, axis=1)
-    )
-    return sums, (jnp.sum(jnp.abs(w), axis=1), jnp.sum(w * w, axis=1))
+    sums = (jnp.sum(term, axis=1) for term in (square, square * d, square * square))
+    return _Blocks(count, rest, *sums), rough
 
 
 def _combine(b: _Blocks) -> _Blocks:

@@ -41,7 +41,7 @@ class PowerLawFit(NamedTuple):
 def fit_power_law(
     x: Num[AnyArray, "*batch n"],
     where: Bool[AnyArray, "*mask"] | None = None,
-    xmin: Float[AnyArray, "*start"] | float | None = None,
+    xmin: Num[AnyArray, "*start"] | float | int | None = None,
 ) -> PowerLawFit:
     """Fit a power law to the upper tail of each sample along the last axis.
 
@@ -115,6 +115,7 @@ def _sorted_positive(
     return jnp.sort(jnp.where(kept, x, jnp.inf)), jnp.sum(kept, dtype=jnp.int32), valid
 
 
+@jax.custom_jvp
 def _log_ratio(x: Float[Array, ...], start: Float[Array, ...]) -> Float[Array, ...]:
     """ln(x/start) for x ≥ start > 0, to a few units in the last place even where x is close to start."""
     ratio = x / start
@@ -123,10 +124,19 @@ def _log_ratio(x: Float[Array, ...], start: Float[Array, ...]) -> Float[Array, .
     return jnp.where(ratio < 2, near, far)
 
 
+@_log_ratio.defjvp
+def _log_ratio_jvp(
+    primals: tuple[Float[Array, ...], Float[Array, ...]], tangents: tuple[Float[Array, ...], Float[Array, ...]]
+) -> tuple[Float[Array, ...], Float[Array, ...]]:
+    """Derivatives 1/x and −1/start; those of the formulas above pass through start² and leave the range."""
+    (x, start), (dx, dstart) = primals, tangents
+    return _log_ratio(x, start), dx / x - dstart / start
+
+
 def _first_of_run(x: Float[Array, " n"]) -> tuple[Bool[Array, " n"], Int[Array, " n"]]:
     """For sorted values: whether each is the first of its equals, and the index of that first one."""
     index = jnp.arange(x.shape[0], dtype=jnp.int32)
-    first = jnp.concatenate([jnp.ones(1, bool), x[1:] != x[:-1]])
+    first = jnp.ones(x.shape, bool).at[1:].set(x[1:] != x[:-1])
     return first, lax.cummax(jnp.where(first, index, 0))
 
 
@@ -169,7 +179,8 @@ def _tail_fit(
     log_sum = jnp.sum(logs)
 
     _, below = _first_of_run(x)
-    exists = valid & (n_tail >= 2) & (log_sum > 0)
+    varied = jnp.any(tail & (x > x[jnp.clip(count - n_tail, 0, x.shape[0] - 1)])) if x.shape[0] else False
+    exists = valid & varied & (log_sum > 0)
     slope = size / jnp.where(exists, log_sum, 1)
     model = 1 - jnp.exp(-slope * logs)
     empirical = (below - (count - n_tail)).astype(x.dtype) / jnp.maximum(size, 1)

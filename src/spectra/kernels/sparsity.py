@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num
 
-from spectra.kernels.dtypes import AnyArray, to_compute, to_mask
+from spectra.kernels.dtypes import AnyArray, power_of_two, to_compute, to_mask
 from spectra.kernels.moments import Moments, moments
 
 
@@ -82,18 +82,19 @@ def gini(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = Non
     magnitude = jnp.abs(to_compute(w).ravel())
     count = jnp.sum(mask, dtype=jnp.int32)
     largest = jnp.max(jnp.where(mask, magnitude, 0), initial=0)
-    ordered = jnp.sort(jnp.where(mask, magnitude / jnp.where(largest > 0, largest, 1), jnp.inf))
+    usable = (largest > 0) & jnp.isfinite(largest)
+    magnitude = jnp.where(usable, magnitude, 0)
+    ordered = jnp.sort(jnp.where(mask, magnitude / power_of_two(jnp.where(usable, largest, 1)), jnp.inf))
     rank = jnp.arange(ordered.size, dtype=jnp.int32)
     inside = rank < count
     share = (2 * (rank - count) + 1).astype(ordered.dtype) / count.astype(ordered.dtype)
     total = jnp.sum(jnp.where(inside, ordered, 0))
     weighted = jnp.sum(jnp.where(inside, ordered * share, 0))
-    usable = (largest > 0) & jnp.isfinite(largest)
     return jnp.where(usable, 1 + weighted / jnp.where(usable, total, 1), jnp.nan)
 
 
 def quantiles(
-    w: Num[AnyArray, "*shape"], q: Float[Array, " k"], where: Bool[AnyArray, "*mask"] | None = None
+    w: Num[AnyArray, "*shape"], q: Num[AnyArray, " k"], where: Bool[AnyArray, "*mask"] | None = None
 ) -> Float[Array, " k"]:
     """Quantiles of all entries, interpolated linearly between order statistics as `numpy.quantile` does by default.
 
@@ -118,10 +119,11 @@ def quantiles(
         return jnp.full(jnp.shape(q), jnp.nan, values.dtype)
     clean = (count > 0) & ~jnp.any(jnp.isnan(values) & mask)
     ordered = jnp.sort(jnp.where(mask, values, jnp.inf))
-    place = jnp.asarray(q, values.dtype) * jnp.maximum(count - 1, 0)
-    below = jnp.floor(place).astype(jnp.int32)
-    above = jnp.minimum(below + 1, jnp.maximum(count - 1, 0))
-    share = place - below
-    low, high = ordered[below], ordered[above]
-    between = jnp.where(low == high, low, low * (1 - share) + high * share)
+    q = jnp.asarray(q, values.dtype)
+    last = jnp.maximum(count - 1, 0)
+    place = q * last
+    below = jnp.where(q < 1, jnp.minimum(jnp.floor(place).astype(jnp.int32), last), last)
+    share = jnp.clip(place - below, 0, 1)
+    low, high = ordered[below], ordered[jnp.minimum(below + 1, last)]
+    between = jnp.where((low == high) | (share == 0), low, low * (1 - share) + high * share)
     return jnp.where(clean, between, jnp.nan)

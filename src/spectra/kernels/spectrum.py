@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from spectra.kernels.dtypes import AnyArray, eps, to_compute, to_mask
+from spectra.kernels.dtypes import AnyArray, eps, power_of_two, to_compute, to_mask
 from spectra.kernels.symmetric import symmetric_eigenvalues
 
 Method = Literal["auto", "gram", "svd"]
@@ -72,7 +72,7 @@ def spectrum(
 
     Notes
     -----
-    W is scaled by a power of two to max |w| = 1 first, so that neither tiny nor huge weights under- or overflow in
+    W is scaled by a power of two to max |w| near 1 first, so that neither tiny nor huge weights under- or overflow in
     the Gram matrix. Gradients are those of simple singular values, dσᵢ = uᵢᵀ dW vᵢ, and 0 for unresolved ones.
     Under `vmap`, ``auto`` computes both routes: pass leading batch axes instead.
     """
@@ -88,7 +88,9 @@ def spectrum(
     num_evals = jnp.minimum(rows, cols)
 
     finite = jnp.all(jnp.isfinite(matrix), axis=(-2, -1))
-    matrix, scale = _to_unit(jnp.where(finite[..., None, None], matrix, 0))
+    matrix = jnp.where(finite[..., None, None], matrix, 0)
+    scale = power_of_two(jnp.max(jnp.abs(matrix), axis=(-2, -1)))
+    matrix = matrix / scale[..., None, None]
     length = LENGTH_ERROR * jnp.sqrt(jnp.maximum(rows, cols).astype(matrix.dtype))
     match method:
         case "gram":
@@ -141,16 +143,6 @@ def eigenvalues(
     [9.0, 16.0]
     """
     return jnp.square(spectrum(w, method, where).singular_values)[..., ::-1]
-
-
-def _to_unit(w: Float[Array, "*batch m n"]) -> tuple[Float[Array, "*batch m n"], Float[Array, "*batch"]]:
-    """W over a power of two that brings max |w| near 1, and that power; exact, 1 for a zero matrix."""
-    largest = lax.stop_gradient(jnp.max(jnp.abs(w), axis=(-2, -1)))
-    _, exponent = jnp.frexp(jnp.where(largest > 0, largest, 1))
-    # XLA may divide by multiplying with the reciprocal, which must not be subnormal.
-    limit = -jnp.finfo(w.dtype).minexp - 1
-    scale = jnp.ldexp(jnp.ones_like(largest), jnp.clip(exponent - 1, -limit, limit))
-    return w / scale[..., None, None], scale
 
 
 def _unresolved(
