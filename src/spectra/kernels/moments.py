@@ -144,8 +144,10 @@ def _block_sums(
     """Central power sums of each row of entries (0 outside the mask), and its rough mean, which `mean` corrects."""
     count = jnp.sum(mask, axis=1, dtype=w.dtype)
     size = jnp.maximum(count, 1)
-    # The barrier keeps XLA from computing this twice with different rounding: `rest` is measured against it.
-    rough = lax.optimization_barrier(jnp.sum(w, axis=1) / size)
+    # `rest` is measured against this very number. Rounded to three bits less it is one: otherwise the compiler may
+    # take it unrounded into a multiply-add in one place and rounded in another.
+    kind = jnp.finfo(w.dtype)
+    rough = lax.reduce_precision(jnp.sum(w, axis=1) / size, kind.nexp, kind.nmant - 3)
     off = jnp.where(mask, w - rough[:, None], 0)
     rest = jnp.sum(off, axis=1) / size  # the rounding of `rough`, measured
     d = jnp.where(mask, off - rest[:, None], 0)
