@@ -12,7 +12,7 @@ from scipy import stats
 
 import spectra
 from spectra.engine.entries import describe_entries
-from spectra.engine.padding import bucket, pad_to
+from spectra.engine.padding import bucket, pad_to, padded_sample, padded_shape
 
 RNG = np.random.default_rng(7)
 
@@ -256,6 +256,14 @@ def test_buckets_hold_and_waste_little(size):
     assert size <= bucket(size) <= max(1.5 * size, 1)
     padded = pad_to(np.ones((size, 2)), (bucket(size), 3))
     assert padded.sum() == 2 * size and padded.shape == (bucket(size), 3)
+    n, m = padded_shape(20 * size, 10 * size)
+    assert n >= 20 * size and m >= 10 * size and padded_sample(100 * size) >= 100 * size
+
+
+def test_fifty_shapes_need_few_programs():
+    shapes = [(c * k, c) for c in range(16, 336, 8) for k in (1, 6)]
+    assert len({padded_shape(*shape) for shape in shapes}) <= 16
+    assert len({padded_sample(m) for _, m in shapes}) <= 3
 
 
 def test_kernels_do_not_see_the_rest():

@@ -41,9 +41,9 @@ def describe_entries(w: np.ndarray) -> Entries:
     m = merge_moments(*(jax.device_get(_moments(chunk, mask)) for chunk, mask in _chunks(flat)))
     magnitude = np.sort(np.abs(flat))
     positive = magnitude[np.searchsorted(magnitude, 0, side="right") :]
-    edges = edges_between(np.asarray(m.min, flat.dtype), np.asarray(m.max, flat.dtype), BINS)
     smallest, largest = (positive[0], positive[-1]) if positive.size else (1, 0)
-    log_edges = edges_between(np.asarray(smallest, flat.dtype), np.asarray(largest, flat.dtype), BINS, "log")
+    ends = np.array([m.min, m.max, smallest, largest], flat.dtype)
+    edges, log_edges = jax.device_get(_edges(*ends))
     narrow = Moments(*(np.asarray(field, flat.dtype) for field in m))
     counted = [jax.device_get(_counts(chunk, mask, edges, log_edges, narrow)) for chunk, mask in _chunks(flat)]
     few_std, few_max = (int(sum(int(part[2][k]) for part in counted)) for k in range(2))
@@ -75,6 +75,11 @@ def _chunks(flat: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 _moments = jax.jit(moments)
+
+
+@jax.jit
+def _edges(low: jax.Array, high: jax.Array, smallest: jax.Array, largest: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return edges_between(low, high, BINS), edges_between(smallest, largest, BINS, "log")
 
 
 @jax.jit

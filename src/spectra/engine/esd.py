@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from typing import Literal, NamedTuple
@@ -10,14 +11,14 @@ import jax
 import numpy as np
 
 from spectra.engine.options import Options
-from spectra.engine.padding import bucket, pad_to
+from spectra.engine.padding import GROUP, pad_to, padded_sample, padded_shape
 from spectra.kernels import PowerLawFit, Spectrum, fit_power_law, spectrum
 
 SMALLEST_FITTED = 1e-5
 """Eigenvalues up to this one are left out of the fit, as in WeightWatcher."""
 
-BATCH_ENTRIES = 1 << 24
-"""Matrix entries handed over in one call: bounds the memory that the many positions of a convolution take."""
+LARGE = 1 << 21
+"""Matrices of more entries are handed over one by one: bounds the memory that the positions of a convolution take."""
 
 Route = Literal["gram", "svd"]
 
@@ -80,12 +81,12 @@ def _esd(matrices: np.ndarray, route: Route) -> ESD:
 
 
 def _batches(matrices: np.ndarray) -> Iterator[np.ndarray]:
-    """Matrices in groups, zero-padded to few shapes. Padding appends zeros to the singular values, nothing else."""
-    count, rows, cols = matrices.shape
-    padded = bucket(rows), bucket(cols)
-    group = min(bucket(count), max(1, BATCH_ENTRIES // (padded[0] * padded[1])))
+    """Matrices one by one or in groups, zero-padded to few shapes; zeros are appended to the spectrum, no more."""
+    count = matrices.shape[0]
+    shape = padded_shape(*matrices.shape[1:])
+    group = GROUP if count > 1 and math.prod(shape) <= LARGE else 1
     for start in range(0, count, group):
-        yield pad_to(matrices[start : start + group], (group, *padded))
+        yield pad_to(matrices[start : start + group], (group, *shape))
 
 
 @partial(jax.jit, static_argnames="method")
@@ -97,7 +98,7 @@ def _fit(eigenvalues: np.ndarray, dtype: np.dtype) -> PowerLawFit:
     used = eigenvalues[eigenvalues > SMALLEST_FITTED]
     # Brought near 1 by a power of two, exactly: λ = σ² may leave float32's range where σ does not.
     unit = np.exp2(np.floor(np.log2(used.max()))) if used.size else 1.0
-    size = bucket(max(used.size, 2))
+    size = padded_sample(used.size)
     fit = jax.device_get(_fit_program(pad_to((used / unit).astype(dtype), (size,)), np.arange(size) < used.size))
     return fit._replace(xmin=np.float64(fit.xmin) * unit)
 

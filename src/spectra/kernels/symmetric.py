@@ -11,8 +11,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
-from jax.scipy.linalg import eigh_tridiagonal
 from jaxtyping import Array, Float
+
+from spectra.kernels.tridiagonal import tridiagonal_eigenvalues
 
 
 @jax.custom_jvp
@@ -40,9 +41,7 @@ def _by_tridiagonal(x: Float[Array, "*batch n n"]) -> Float[Array, "*batch n"]:
     if x.shape[-1] == 1:
         return x[..., 0]
     _, diagonal, off_diagonal, _ = lax.linalg.tridiagonal(x, lower=True)
-    return jnp.vectorize(lambda d, e: eigh_tridiagonal(d, e, eigvals_only=True), signature="(n),(m)->(n)")(
-        diagonal, off_diagonal
-    )
+    return jnp.vectorize(tridiagonal_eigenvalues, signature="(n),(m)->(n)")(diagonal, off_diagonal)
 
 
 def _by_eigh(x: Float[Array, "*batch n n"]) -> Float[Array, "*batch n"]:
