@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -82,20 +83,9 @@ def analyze(
     >>> report["dense"].status
     'success'
     """
-    options = Options(
-        layers=layers if isinstance(layers, str) else tuple(layers),  # type: ignore[arg-type]
-        conv=conv,
-        gates=gates,
-        precision=precision,
-        method=method,
-        min_evals=min_evals,
-        layout=layout,
-    )
-    source = open_source(model)
-    try:
+    options = Options(layers, conv, gates, precision, method, min_evals, layout)
+    with closing(open_source(model)) as source:
         return analyze_source(source, make_plan(source, options), options, label or source.label, progress)
-    finally:
-        source.close()
 
 
 def analyze_source(
@@ -138,19 +128,9 @@ def describe(
         Columns name, kind, role, depth, shape, dtype, matrices, N, M, num_evals, action, note, gflops, megabytes:
         `gflops` is the estimated cost in matrix-product flops, `megabytes` the size in the computing type.
     """
-    options = Options(
-        layers=layers if isinstance(layers, str) else tuple(layers),  # type: ignore[arg-type]
-        conv=conv,
-        gates=gates,
-        precision=precision,
-        min_evals=min_evals,
-        layout=layout,
-    )
-    source = open_source(model)
-    try:
+    options = Options(layers, conv, gates, precision, min_evals=min_evals, layout=layout)
+    with closing(open_source(model)) as source:
         return plan_frame(make_plan(source, options), options)
-    finally:
-        source.close()
 
 
 def plan_frame(plan: Plan, options: Options) -> pd.DataFrame:

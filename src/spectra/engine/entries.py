@@ -46,7 +46,7 @@ def describe_entries(w: np.ndarray) -> Entries:
     edges, log_edges = jax.device_get(_edges(*ends))
     narrow = Moments(*(np.asarray(field, flat.dtype) for field in m))
     counted = [jax.device_get(_counts(chunk, mask, edges, log_edges, narrow)) for chunk, mask in _chunks(flat)]
-    few_std, few_max = (int(sum(int(part[2][k]) for part in counted)) for k in range(2))
+    few_std, few_max = (sum(int(part[2][k]) for part in counted) for k in range(2))
     n = int(m.count)
     columns: dict[str, float | int | None] = {
         "count": n,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -37,7 +38,7 @@ class Options:
         Axis convention of weights, overriding what format and leaf names say.
     """
 
-    layers: tuple[str, ...] = ()
+    layers: Sequence[str] = ()
     conv: Conv = "pool"
     gates: Gates = "split"
     precision: Precision = "float32"
@@ -55,3 +56,4 @@ class Options:
             raise InputError(f"min_evals={self.min_evals!r} must be a whole number of at least 2")
         if isinstance(self.layers, str):
             raise InputError(f"layers={self.layers!r} must be a sequence of glob patterns, not a single string")
+        object.__setattr__(self, "layers", tuple(self.layers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spectra.engine.options import Options
@@ -78,7 +79,7 @@ def make_plan(source: TensorSource, options: Options) -> Plan:
     return Plan(steps)
 
 
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+def _matches(name: str, patterns: Sequence[str]) -> bool:
     # A name may end in [i]; as a pattern that would be a character class, so the name itself matches too.
     return not patterns or any(name == pattern or fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from spectra.report.curves import short_name
 from spectra.report.result import LayerResult, Report
 
 Cell = Callable[[LayerResult], str]
@@ -55,8 +56,8 @@ COLUMNS: list[tuple[str, Cell, int]] = [
 """Heading, cell, and the order in which columns are given room: those of high numbers go first."""
 
 STYLES = {"failed": "bold red", "over-trained": "yellow", "under-trained": "yellow", "": "none"}
-NAME_WIDTH = 18
-"""Narrower than this a layer's name tells nothing."""
+NAME_WIDTH, NOTE_WIDTH = 36, 22
+"""Columns of numbers make room until layer names have this many characters; longer warnings are cut."""
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -70,35 +71,42 @@ def print_report(report: Report, console: Console) -> None:
 def layer_table(title: str, layers: Sequence[LayerResult], width: int | None) -> Table:
     """A table of layers for a terminal of `width` columns; None prints everything in full."""
     cells = {heading: [cell(layer) for layer in layers] for heading, cell, _ in COLUMNS}
-    notes = [layer.warning for layer in layers]
-    names = [layer.name for layer in layers]
+    notes = [short_name(layer.warning, 200 if width is None else NOTE_WIDTH) for layer in layers]
+    longest = max(len(layer.name) for layer in layers)
     kept = [heading for heading, _, _ in COLUMNS]
-    note_width = max(map(len, notes)) if width is None else min(max(map(len, notes)), 28)
-    if width is not None:
 
-        def needed() -> int:
-            widths = [max(map(len, [heading, *cells[heading]])) for heading in kept]
-            return sum(w + 2 for w in widths) + 3 + min(max(map(len, names)), NAME_WIDTH) + 2 + note_width
+    def taken() -> int:
+        """Width of the mark, the kept columns and the warnings, with the gaps between them."""
+        columns = [[heading, *cells[heading]] for heading in kept] + [["warning", *notes]]
+        return 1 + 2 + sum(max(map(len, column)) + 2 for column in columns)
 
-        for heading, _, _ in sorted(COLUMNS, key=lambda column: -column[2]):
-            if needed() > width and len(kept) > 1:
-                kept.remove(heading)
-    table = Table(title=Text(title), title_justify="left", box=None, padding=(0, 1), pad_edge=False, width=width)
-    table.add_column("", width=1)
-    longest = max(map(len, names))
-    table.add_column("layer", no_wrap=True, overflow="ellipsis", ratio=1, max_width=longest)
+    for heading, _, _ in sorted(COLUMNS, key=lambda column: -column[2]):
+        if width is not None and taken() + min(longest, NAME_WIDTH) > width and len(kept) > 1:
+            kept.remove(heading)
+    names = _names(layers, longest if width is None else max(width - taken(), 8))
+
+    table = Table(
+        title=Text(short_name(title, width or 1000)), title_justify="left", box=None, padding=(0, 1), pad_edge=False
+    )
+    table.add_column("")
+    table.add_column("layer", no_wrap=True)
     for heading in kept:
-        table.add_column(heading, justify="right" if heading != "kind" else "left", no_wrap=True)
-    table.add_column("warning", no_wrap=True, overflow="ellipsis", width=max(note_width, 7))
-    if width is None:
-        table.width = None
-        table.columns[1].ratio = None
-        table.columns[1].min_width = longest
+        table.add_column(heading, justify="left" if heading == "kind" else "right", no_wrap=True)
+    table.add_column("warning", no_wrap=True)
     for row, layer in enumerate(layers):
         mark, style = _mark(layer)
         values = [Text(cells[heading][row]) for heading in kept]
         table.add_row(mark, Text(names[row]), *values, Text(notes[row]), style=style)
     return table
+
+
+def _names(layers: Sequence[LayerResult], room: int) -> list[str]:
+    """Layer names in `room` characters; too long, they lose the leaf that all share, then their middles."""
+    names = [layer.name for layer in layers]
+    leaves = {name.rpartition(".")[2] for name in names}
+    if max(map(len, names)) > room and len(leaves) == 1 and all("." in name for name in names):
+        names = [name.rpartition(".")[0] for name in names]
+    return [short_name(name, room) for name in names]
 
 
 def _mark(layer: LayerResult) -> tuple[str, str]:
