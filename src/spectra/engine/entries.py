@@ -1,4 +1,9 @@
-"""Statistics of the weight entries of one layer: moments, sparsity, quantiles, histograms."""
+"""Statistics of the weight entries of one layer: moments, sparsity, quantiles, histograms.
+
+Moments come from the kernel, a chunk at a time. All else is read off the sorted entries, on the host where the file was
+read: NumPy sorts some seventy times faster than XLA does on a CPU (docs/architecture.md), quantiles and Gini index need
+the order anyway, and a histogram of sorted entries is one binary search an edge.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +15,7 @@ import jax
 import numpy as np
 
 from spectra.engine.padding import pad_to
-from spectra.kernels import Histogram, Moments, histogram, merge_histograms, merge_moments, moments, small_counts
-from spectra.kernels.histogram import edges_between
+from spectra.kernels import Histogram, Moments, edges_between, merge_moments, moments
 
 CHUNKS = (1 << 14, 1 << 18)
 """Entries processed by one call; two sizes, so that two programs serve every layer."""
@@ -27,6 +31,7 @@ class Entries(NamedTuple):
     columns: dict[str, float | int | None]
     linear: Histogram
     log: Histogram
+    """Of the magnitudes; exact zeros are its underflow."""
 
 
 def describe_entries(w: np.ndarray) -> Entries:
@@ -39,31 +44,15 @@ def describe_entries(w: np.ndarray) -> Entries:
     """
     flat = w.ravel()
     m = merge_moments(*(jax.device_get(_moments(chunk, mask)) for chunk, mask in _chunks(flat)))
-    magnitude = np.sort(np.abs(flat))
-    positive = magnitude[np.searchsorted(magnitude, 0, side="right") :]
-    smallest, largest = (positive[0], positive[-1]) if positive.size else (1, 0)
-    ends = np.array([m.min, m.max, smallest, largest], flat.dtype)
-    edges, log_edges = jax.device_get(_edges(*ends))
-    narrow = Moments(*(np.asarray(field, flat.dtype) for field in m))
-    counted = [jax.device_get(_counts(chunk, mask, edges, log_edges, narrow)) for chunk, mask in _chunks(flat)]
-    few_std, few_max = (sum(int(part[2][k]) for part in counted) for k in range(2))
-    n = int(m.count)
-    columns: dict[str, float | int | None] = {
-        "count": n,
-        "mean": _known(m.mean),
-        "std": _known(m.std),
-        "skewness": _known(m.skewness),
-        "kurtosis": _known(m.kurtosis),
-        "min": _known(m.min),
-        "max": _known(m.max),
-        **_quantiles(np.sort(flat)),
-        "zero_fraction": int(m.zeros) / n,
-        "near_zero_std": few_std / n if m.std > 0 else None,
-        "near_zero_max": few_max / n,
-        "hoyer": _known(m.hoyer),
-        "gini": _gini(magnitude),
-    }
-    return Entries(columns, *(merge_histograms(*(part[k] for part in counted)) for k in range(2)))
+    values, magnitudes = np.sort(flat), np.sort(np.abs(flat))
+    zeros = int(np.searchsorted(magnitudes, 0, side="right"))
+    smallest, largest = (magnitudes[zeros], magnitudes[-1]) if zeros < flat.size else flat.dtype.type([1, 0])
+    edges, log_edges = jax.device_get(_edges(values[0], values[-1], smallest, largest))
+    return Entries(
+        {**_moment_columns(m), **_quantiles(values), **_sparsity(magnitudes, zeros, m), "gini": _gini(magnitudes)},
+        _count_sorted(values, edges),
+        _count_sorted(magnitudes, log_edges),
+    )
 
 
 def _chunks(flat: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -82,18 +71,21 @@ def _edges(low: jax.Array, high: jax.Array, smallest: jax.Array, largest: jax.Ar
     return edges_between(low, high, BINS), edges_between(smallest, largest, BINS, "log")
 
 
-@jax.jit
-def _counts(
-    w: jax.Array, mask: jax.Array, edges: jax.Array, log_edges: jax.Array, m: Moments
-) -> tuple[Histogram, Histogram, tuple[jax.Array, jax.Array]]:
-    return histogram(w, edges, mask), histogram(w, log_edges, mask, scale="log"), small_counts(w, m, mask)
+def _count_sorted(ascending: np.ndarray, edges: np.ndarray) -> Histogram:
+    """Histogram of sorted entries, the last bin closed; the counterpart of the kernel for what is sorted already."""
+    below = np.searchsorted(ascending, edges, side="left")
+    below[-1] = np.searchsorted(ascending, edges[-1], side="right")
+    outside = (below[0], ascending.size - below[-1], 0)
+    return Histogram(np.diff(below), edges, *(np.asarray(count) for count in outside))
+
+
+def _moment_columns(m: Moments) -> dict[str, float | int | None]:
+    names = ("mean", "std", "skewness", "kurtosis", "min", "max")
+    return {"count": int(m.count), **{name: _known(getattr(m, name)) for name in names}}
 
 
 def _known(value: np.ndarray | jax.Array | float) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-# Sorting is left to NumPy: XLA's sort on the CPU is some seventy times slower (docs/architecture.md).
 
 
 def _quantiles(ascending: np.ndarray) -> dict[str, float | int | None]:
@@ -104,10 +96,25 @@ def _quantiles(ascending: np.ndarray) -> dict[str, float | int | None]:
     return dict(zip(QUANTILES, map(float, low + (high - low) * (place - below)), strict=True))
 
 
+def _sparsity(magnitudes: np.ndarray, zeros: int, m: Moments) -> dict[str, float | int | None]:
+    """Shares of zeros and of small entries, from sorted magnitudes; Hoyer sparsity."""
+    n = magnitudes.size
+    limits = magnitudes.dtype.type([0.1 * m.std, 0.01 * magnitudes[-1]])
+    near_std, near_max = (int(count) / n for count in np.searchsorted(magnitudes, limits, side="left"))
+    return {
+        "zero_fraction": zeros / n,
+        "near_zero_std": near_std if m.std > 0 else None,
+        "near_zero_max": near_max,
+        "hoyer": _known(m.hoyer),
+    }
+
+
 def _gini(ascending: np.ndarray) -> float | None:
-    """Gini index of ascending magnitudes; None if all are zero."""
-    n, total = ascending.size, ascending.sum(dtype=np.float64)
-    if total == 0:
-        return None
-    share = (2 * (np.arange(n) - n) + 1) / n
-    return float(1 + np.dot(ascending, share) / total)
+    """Gini index of ascending magnitudes, 1 + Σₖ (2k + 1 − 2n)/n · |w|₍ₖ₎/‖w‖₁ with k from 0; None if all are zero."""
+    n, total, weighted = ascending.size, 0.0, 0.0
+    step = np.arange(CHUNKS[1], dtype=np.float64)  # in pieces that stay in the cache
+    for start in range(0, n, step.size):
+        piece = ascending[start : start + step.size].astype(np.float64)
+        total += piece.sum()
+        weighted += 2 * np.dot(piece, step[: piece.size]) + (2 * start + 1 - 2 * n) * piece.sum()
+    return float(1 + weighted / n / total) if total > 0 else None
