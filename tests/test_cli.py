@@ -238,3 +238,35 @@ def test_no_arguments_at_all(capsys):
     assert "MODEL" in complaint(capsys)
     assert run(["analyse", "x"]) == 2
     assert "analyse" in complaint(capsys)
+
+
+def test_vectors_alone_are_nothing_to_analyze(tmp_path: Path, capsys):
+    path = tmp_path / "m.safetensors"
+    save_file({"norm.weight": np.ones(20, np.float32)}, path)
+    assert_refused(["analyze", str(path)], capsys, str(path), "no analyzable layer")
+    assert run(["analyze", str(path), "--layers", "norm.*"]) == 0  # asked for by name, they get their moments
+
+
+def test_names_cannot_write_control_characters(tmp_path: Path, capsys):
+    path = tmp_path / "m.safetensors"
+    save_file({"evil\x1b[31m\nname.weight": dense()}, path)
+    assert run(["analyze", str(path)]) == 0
+    assert run(["describe", str(path)]) == 0
+    captured = capsys.readouterr()
+    assert "\x1b" not in captured.out + captured.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_standard_output_is_one_line(model: Path):
+    program = Path(sys.executable).with_name("spectra")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([program, "describe", model], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["spectra: standard output: No space left on device"]
+
+
+def test_a_link_is_followed(model: Path, tmp_path: Path):
+    (tmp_path / "real.csv").write_text("old")
+    (tmp_path / "link.csv").symlink_to("real.csv")
+    assert run(["describe", str(model), "--out", str(tmp_path / "link.csv")]) == 0
+    assert (tmp_path / "link.csv").is_symlink() and "layers.0" in (tmp_path / "real.csv").read_text()

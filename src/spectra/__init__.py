@@ -1,36 +1,36 @@
 """Look inside trained neural networks: weight histograms, singular-value spectra, power-law tails.
 
-The kernels are pure JAX and import at once; the analyzer, with its file formats and tables, loads on first use.
+Every name loads its part on first use, so that `import spectra` costs nothing and a kernel costs no more than JAX.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from spectra.errors import CheckpointError, InputError, OutputError, SpectraError
-from spectra.kernels import (
-    Histogram,
-    Moments,
-    PowerLawFit,
-    Sparsity,
-    Spectrum,
-    eigenvalues,
-    fit_power_law,
-    gini,
-    histogram,
-    merge_histograms,
-    merge_moments,
-    moments,
-    quantiles,
-    singular_values,
-    sparsity,
-    spectrum,
-)
 
 if TYPE_CHECKING:
     from spectra.engine.analyze import analyze, describe
     from spectra.engine.run import Progress
+    from spectra.kernels import (
+        Histogram,
+        Moments,
+        PowerLawFit,
+        Sparsity,
+        Spectrum,
+        eigenvalues,
+        fit_power_law,
+        gini,
+        histogram,
+        merge_histograms,
+        merge_moments,
+        moments,
+        quantiles,
+        singular_values,
+        sparsity,
+        spectrum,
+    )
     from spectra.report.result import LayerResult, Report
 
-_LAZY = {
+_ELSEWHERE = {
     "analyze": "spectra.engine.analyze",
     "describe": "spectra.engine.analyze",
     "Progress": "spectra.engine.run",
@@ -68,13 +68,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        from importlib import import_module
+    if name not in __all__:
+        raise AttributeError(f"module 'spectra' has no attribute {name!r}")
+    from importlib import import_module
 
-        value = getattr(import_module(_LAZY[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'spectra' has no attribute {name!r}")
+    value = getattr(import_module(_ELSEWHERE.get(name, "spectra.kernels")), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

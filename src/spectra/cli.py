@@ -24,15 +24,12 @@ if TYPE_CHECKING:
     from spectra.report.result import Report
 
 
-def main() -> None:
-    """Entry point of the program."""
-    sys.exit(run(sys.argv[1:]))
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run the program with these arguments and return its exit status."""
     try:
-        return spectra.main(list(arguments), prog_name="spectra", standalone_mode=False) or 0
+        # Not `spectra.main`, which would print a line of its own when it is interrupted.
+        with spectra.make_context("spectra", list(arguments)) as context:
+            return spectra.invoke(context) or 0
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
@@ -44,9 +41,8 @@ def run(arguments: Sequence[str]) -> int:
     except InputError as error:
         _complain(str(error))
         return 2
-    except BrokenPipeError:  # the reader of our output has left; nobody is there to be told
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except _OutputLostError as error:
+        return error.tell()
     except (KeyboardInterrupt, click.Abort):
         _complain("interrupted")
         return 1
@@ -61,7 +57,35 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _complain(message: str) -> None:
-    print("spectra: " + " ".join(message.split()), file=sys.stderr)
+    line = "".join(c if c.isprintable() else "�" for c in " ".join(message.split()))
+    print("spectra: " + line, file=sys.stderr)
+
+
+class _OutputLostError(Exception):
+    """Standard output took no more; files that were asked for are written by then."""
+
+    def tell(self) -> int:
+        """Say so, unless its reader has merely left (as `head` does), and keep Python from trying once more."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(self.__cause__, BrokenPipeError):
+            _complain(f"standard output: {getattr(self.__cause__, 'strerror', None) or self.__cause__}")
+        return 1
+
+
+@contextmanager
+def _printing() -> Iterator[Console]:
+    """The console for results, which go nowhere if standard output is closed."""
+    from rich.console import Console
+
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
+    # Into a file or a pipe the table goes in full, however wide.
+    wide = {"width": 100_000, "color_system": None, "force_terminal": False}
+    try:
+        yield Console() if sys.stdout.isatty() else Console(**wide)  # type: ignore[arg-type]
+        sys.stdout.flush()
+    except OSError as error:
+        raise _OutputLostError from error
 
 
 def _choice(kind: Any) -> click.Choice:
@@ -116,9 +140,9 @@ def analyze(models: tuple[str, ...], out: Path | None, report: Path | None, **ch
         save_html(reports, report)
     from spectra.report.table import print_report
 
-    console = _console()
-    for result in reports:
-        print_report(result, console)
+    with _printing() as console:
+        for result in reports:
+            print_report(result, console)
     return _complain_of_failed(reports)
 
 
@@ -177,17 +201,10 @@ def describe(models: tuple[str, ...], out: Path | None, **choices: Any) -> int:
             frames[-1].insert(1, "model", source.label)
     if out is not None:
         save_frame(pd.concat(frames, ignore_index=True), out)
-    console = _console()
-    for frame in frames:
-        print_plan(frame, console)
+    with _printing() as console:
+        for frame in frames:
+            print_plan(frame, console)
     return 0
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    # Into a file or a pipe the table goes in full, however wide.
-    return Console() if sys.stdout.isatty() else Console(width=100_000, color_system=None, force_terminal=False)
 
 
 @contextmanager
@@ -226,18 +243,14 @@ def _use_compilation_cache() -> None:
     """Keep compiled programs between runs of the program; the library never does this on import."""
     import jax
 
-    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        return
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    place = base / "spectra" / "jax"
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return  # a read-only home costs compile time, nothing else
-    jax.config.update("jax_compilation_cache_dir", str(place))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-if __name__ == "__main__":
-    main()
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))  # to be ignored unless absolute, says its specification
+    try:
+        place = (given if given.is_absolute() else Path.home() / ".cache") / "spectra" / "jax"
+        place.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return  # a read-only home, or none at all, costs compile time and nothing else
+    jax.config.update("jax_compilation_cache_dir", str(place))

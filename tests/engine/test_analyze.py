@@ -279,3 +279,43 @@ def test_kernels_do_not_see_the_rest():
 def test_jax_arrays_are_taken(monkeypatch):
     w = heavy(40, 20)
     assert spectra.analyze({"w": jax.device_put(w)})["w"].metrics == spectra.analyze({"w": w})["w"].metrics
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("method", ["gram", "svd"])
+def test_equal_eigenvalues_are_no_power_law(precision, method):
+    """Orthogonal initialisation: all that distinguishes the eigenvalues is rounding."""
+    w = np.linalg.qr(RNG.standard_normal((60, 60)))[0]
+    layer = spectra.analyze({"w": 3 * w}, precision=precision, method=method)["w"]
+    assert layer.metrics["alpha"] is None
+    assert "no fit" in layer.warning
+
+
+def test_det_x_by_its_definition():
+    w = heavy(90, 60)
+    layer = spectra.analyze({"w": w}, precision="float64")["w"]
+    descending = np.linalg.svd(w.astype(np.float64), compute_uv=False) ** 2
+    product, count = 1.0, 0
+    while product >= 1:
+        product *= descending[count] / descending.mean()
+        count += 1
+    assert layer.metrics["detX_num"] == count
+    np.testing.assert_allclose(layer.metrics["detX_val"], descending[count - 1])
+
+
+def test_unresolved_values_leave_no_wrong_effective_rank():
+    w = RNG.standard_normal((100, 80)) + 1000
+    layer = spectra.analyze({"w": w}, method="gram")["w"]
+    assert layer.metrics["num_unresolved"] == 79
+    assert layer.metrics["effective_rank"] is None
+
+
+def test_subnormal_weights_are_refused():
+    layer = spectra.analyze({"w": np.full((20, 20), 1e-42, np.float32), "ok": heavy(20, 20)})["w"]
+    assert layer.status == "failed" and "subnormal" in layer.warning
+
+
+def test_huge_weights_keep_their_hoyer_sparsity():
+    w = heavy(40, 40)
+    small, large = (spectra.analyze({"w": w * np.float32(unit)})["w"].metrics["hoyer"] for unit in (1, 2.0**120))
+    np.testing.assert_allclose(large, small, rtol=1e-5)

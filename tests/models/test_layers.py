@@ -475,7 +475,7 @@ def test_depth(name, depth):
         ("l.weight", (4, 4), "complex64", "complex weights", ""),
         ("position_ids", (1, 512), "int64", "", "int64 buffer, not weights"),
         ("mask", (4, 4), "bool", "", "bool buffer"),
-        ("l.weight", (0, 4), "float32", "empty", ""),
+        ("l.weight", (0, 4), "float32", "", "empty"),
         ("logit_scale", (), "float32", "", "scalar"),
         ("h.0.attn.bias", (1, 1, 9, 9), "float32", "", "causal mask"),
         ("rotary.inv_freq", (9,), "float32", "", "rotary table"),

@@ -35,8 +35,9 @@ def spectral_columns(esd: ESD, view: MatrixView) -> dict[str, Column]:
         "spectral_norm": largest,
         "log_spectral_norm": _log10(largest),
         "stable_rank": norm / largest if largest > 0 else None,
-        "effective_rank": _effective_rank(esd.singular_values),
+        "effective_rank": _effective_rank(esd),
         "entropy": _entropy(evals, rank, unresolved),
+        **_det_x(evals),
         "matrix_rank": rank,
         "rank_loss": None if rank is None else evals.size - rank,
         "weak_rank_loss": _weak(esd, evals, unresolved),
@@ -48,7 +49,7 @@ def warnings(columns: dict[str, Column]) -> list[str]:
     """What a reader must know before trusting alpha."""
     alpha, tail = columns.get("alpha"), columns.get("num_pl_spikes")
     if alpha is None or tail is None:
-        return ["no fit"]
+        return ["no fit: no two distinct eigenvalues above 1e-5"]
     found = []
     if alpha < OVER_TRAINED:
         found.append("over-trained")
@@ -110,10 +111,32 @@ def _entropy(evals: np.ndarray, rank: int | None, unresolved: int) -> float | No
     return float(-np.sum(share * np.log(share)) / np.log(rank)) if rank > 1 else None
 
 
-def _effective_rank(values: np.ndarray) -> float | None:
-    """exp(−Σ q ln q), q = σ/Σσ (Roy & Vetterli 2007)."""
-    positive = values[values > 0]
+def _effective_rank(esd: ESD) -> float | None:
+    """exp(−Σ q ln q), q = σ/Σσ (Roy & Vetterli 2007); None if unresolved values could change it by 0.5 %."""
+    at_most = np.where(esd.singular_values > 0, esd.singular_values, esd.floor[:, None])
+    low, high = (_exp_entropy(values[values > 0]) for values in (esd.singular_values, at_most))
+    return None if low is None or high is None or abs(high / low - 1) > 0.005 else low
+
+
+def _exp_entropy(positive: np.ndarray) -> float | None:
     if not positive.size:
         return None
     share = positive / positive.sum()
     return float(np.exp(-np.sum(share * np.log(share))))
+
+
+def _det_x(evals: np.ndarray) -> dict[str, Column]:
+    """Eigenvalues over their mean, multiplied from the largest down: where the product first falls below 1.
+
+    detX_num counts the factors, that one included, and detX_val is that eigenvalue; None if the product never falls
+    below 1 (all equal), or only at a value that was not resolved.
+    """
+    names = ("detX_num", "detX_val")
+    if evals[-1] <= 0 or evals[0] == evals[-1]:
+        return dict.fromkeys(names)
+    descending = evals[::-1]
+    with np.errstate(divide="ignore"):
+        below = np.flatnonzero(np.cumsum(np.log(descending / evals.mean())) < 0)
+    if not below.size or descending[below[0]] == 0:
+        return dict.fromkeys(names)
+    return {"detX_num": int(below[0]) + 1, "detX_val": float(descending[below[0]])}

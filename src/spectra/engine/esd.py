@@ -20,6 +20,8 @@ SMALLEST_FITTED = 1e-5
 LARGE = 1 << 21
 """Matrices of more entries are handed over one by one: bounds the memory that the positions of a convolution take."""
 
+NAN = np.asarray(np.nan)
+
 Route = Literal["gram", "svd"]
 
 
@@ -77,7 +79,16 @@ def _esd(matrices: np.ndarray, route: Route) -> ESD:
     values = np.concatenate([part.singular_values for part in parts])[:count, :k].astype(np.float64)
     floor = np.concatenate([part.floor for part in parts])[:count].astype(np.float64)
     unresolved = np.where(floor > 0, np.sum(values == 0, axis=1), 0)
-    return ESD(values, unresolved, floor, _fit(np.square(values), matrices.dtype), route)
+    fit = _fit(np.square(values), matrices.dtype)
+    if _is_constant(fit, values.max(), floor.max(), route):
+        fit = PowerLawFit(alpha=NAN, xmin=NAN, ks=NAN, sigma=NAN, n_tail=np.asarray(0))
+    return ESD(values, unresolved, floor, fit, route)
+
+
+def _is_constant(fit: PowerLawFit, largest: float, floor: float, route: Route) -> bool:
+    """Whether all eigenvalues of the tail are equal within their errors; alphas of 10⁶ would come of it."""
+    error = floor**2 if route == "gram" else 2 * largest * floor
+    return bool(fit.n_tail > 0 and largest**2 - float(fit.xmin) <= 2 * error)
 
 
 def _batches(matrices: np.ndarray) -> Iterator[np.ndarray]:
@@ -100,7 +111,7 @@ def _fit(eigenvalues: np.ndarray, dtype: np.dtype) -> PowerLawFit:
     unit = np.exp2(np.floor(np.log2(used.max()))) if used.size else 1.0
     size = padded_sample(used.size)
     fit = jax.device_get(_fit_program(pad_to((used / unit).astype(dtype), (size,)), np.arange(size) < used.size))
-    return fit._replace(xmin=np.float64(fit.xmin) * unit)
+    return fit._replace(xmin=np.asarray(fit.xmin, np.float64) * unit)
 
 
 _fit_program = jax.jit(lambda x, where: fit_power_law(x, where))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, get_args
 
 from spectra.errors import InputError
@@ -52,8 +53,9 @@ class Options:
             value = getattr(self, name)
             if value not in get_args(choices) and not (name == "layout" and value is None):
                 raise InputError(f"{name}={value!r} is unknown: choose one of {', '.join(get_args(choices))}")
-        if isinstance(self.min_evals, bool) or not isinstance(self.min_evals, int) or self.min_evals < 2:
+        if isinstance(self.min_evals, bool) or not isinstance(self.min_evals, Integral) or self.min_evals < 2:
             raise InputError(f"min_evals={self.min_evals!r} must be a whole number of at least 2")
-        if isinstance(self.layers, str):
-            raise InputError(f"layers={self.layers!r} must be a sequence of glob patterns, not a single string")
+        patterns = not isinstance(self.layers, str) and isinstance(self.layers, Iterable)
+        if not patterns or not all(isinstance(pattern, str) for pattern in self.layers):
+            raise InputError(f"layers={self.layers!r} must be a sequence of glob patterns, such as ['*.mlp.*']")
         object.__setattr__(self, "layers", tuple(self.layers))

@@ -70,11 +70,12 @@ def make_plan(source: TensorSource, options: Options) -> Plan:
             "('spectra describe' lists them)"
         )
     steps = tuple(_step(layer, options) for layer in chosen)
-    if not any(step.action in ("analyze", "entries") for step in steps):
+    wanted = ("analyze", "entries") if options.layers else ("analyze",)
+    if not any(step.action in wanted or (step.action == "entries" and step.layer.view) for step in steps):
         reason = next((f" ({step.layer.name}: {step.note})" for step in steps if step.note), "")
         raise InputError(
             f"{source.label}: no analyzable layer among {len(source.tensors)} tensors{reason}; "
-            "give a checkpoint with floating-point weights"
+            "give a checkpoint with floating-point weight matrices"
         )
     return Plan(steps)
 

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from spectra.engine.columns import spectral_columns, warnings
@@ -64,6 +65,9 @@ def _measure(step: Step, tensor: Array, options: Options) -> LayerResult:
     broken = int(weights.size - np.count_nonzero(np.isfinite(weights)))
     if broken:
         return _result(step, "failed", _broken(cut, weights, broken))
+    largest = max(float(weights.max()), -float(weights.min()))
+    if 0 < largest < float(jnp.finfo(weights.dtype).tiny):
+        return _result(step, "failed", f"all entries are subnormal (largest {largest:.3g}): scale them up")
     with jax.enable_x64(True) if options.precision == "float64" else nullcontext():
         entries = describe_entries(weights)
         esd = pooled_esd(weights, options) if step.action == "analyze" else None

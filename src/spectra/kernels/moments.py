@@ -181,6 +181,8 @@ def merge_moments(*parts: Moments) -> Moments:
         if not parts:
             raise ValueError("no moments to merge")
         return parts[0]
+    if len(filled) == 1:
+        return Moments(*(np.asarray(field) for field in filled[0]))
     m = Moments(*(np.asarray(field, np.float64) for field in zip(*filled, strict=True)))
     unit = np.max(np.abs([m.min, m.max])) or 1.0  # fourth powers of 1e100 leave the range of float64
     mean, std = m.mean / unit, m.std / unit
@@ -202,6 +204,6 @@ def merge_moments(*parts: Moments) -> Moments:
         "l1": l1,
         "l2": l2,
         "zeros": np.asarray(m.zeros.sum(), np.int64),
-        "hoyer": np.clip((root - l1 / l2) / (root - 1), 0, 1) if n > 1 and l2 > 0 else np.nan,
+        "hoyer": np.clip((root - l1 / l2) / (root - 1), 0, 1) if n > 1 and 0 < l2 < np.inf else np.nan,
     }
     return Moments(**{name: np.asarray(value) for name, value in merged.items()})

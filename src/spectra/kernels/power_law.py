@@ -26,15 +26,15 @@ class PowerLawFit(NamedTuple):
     `xmin`, or a NaN or infinity among the values.
     """
 
-    alpha: Float[Array, "*batch"]
+    alpha: Float[AnyArray, "*batch"]
     """Exponent, maximum likelihood [CSN09, eq. 3.1]."""
-    xmin: Float[Array, "*batch"]
+    xmin: Float[AnyArray, "*batch"]
     """Start of the tail, in the units of the sample."""
-    ks: Float[Array, "*batch"]
+    ks: Float[AnyArray, "*batch"]
     """Kolmogorov–Smirnov distance D between tail and fit [CSN09, eq. 3.9]."""
-    sigma: Float[Array, "*batch"]
+    sigma: Float[AnyArray, "*batch"]
     """Standard error of alpha for a fixed xmin, (alpha − 1)/√n_tail [CSN09, eq. 3.2]."""
-    n_tail: Int[Array, "*batch"]
+    n_tail: Int[AnyArray, "*batch"]
     """Number of values in the tail."""
 
 

@@ -119,7 +119,7 @@ def _layers_of(tensor: TensorInfo, rules: _Rules) -> Iterator[Layer]:
     if problem or skip:
         yield replace(whole, kind="buffer" if skip else "unknown", problem=problem, skip=skip)
     elif 0 in shape:
-        yield replace(whole, problem="empty")
+        yield replace(whole, skip="empty tensor")
     elif not shape:
         yield replace(whole, kind="vector", skip="scalar")
     elif reason := buffer_reason(name, shape, tree):

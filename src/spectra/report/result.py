@@ -97,7 +97,12 @@ class Report:
     def __len__(self) -> int:
         return len(self.layers)
 
+    def __contains__(self, name: object) -> bool:
+        return any(layer.name == name for layer in self.layers)
+
     def __getitem__(self, name: str) -> LayerResult:
+        if not isinstance(name, str):
+            raise KeyError(f"index a report by a layer's name, not {name!r}; report.layers is the list")
         exact = [layer for layer in self.layers if layer.name == name]
         below = [layer for layer in self.layers if layer.name.startswith((f"{name}.", f"{name}["))]
         spectral = [layer for layer in below if layer.eigenvalues is not None]

@@ -19,7 +19,7 @@ HTML_SUFFIXES = (".html", ".htm")
 
 INTEGERS = {
     *("depth", "M", "N", "rf", "num_evals", "num_pl_spikes"),
-    *("matrix_rank", "rank_loss", "weak_rank_loss", "num_unresolved", "count"),
+    *("matrix_rank", "rank_loss", "weak_rank_loss", "num_unresolved", "detX_num", "count"),
 }
 TEXTS = {"name", "model", "kind", "role", "shape", "dtype", "status", "warning", "method"}
 
@@ -107,21 +107,13 @@ def save_html(reports: Sequence[Report], path: str | Path, title: str | None = N
 
 
 def _replace(target: Path, write: Callable[[Path], object]) -> None:
-    """Write beside the target and rename, so that no reader ever sees half a file."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    place = Path(name)
+    """Write beside the target and rename, so that no reader ever sees half a file; links are followed."""
+    target = target.resolve()
+    place = target.with_name(f".{target.stem[:100]}.{os.getpid()}{target.suffix}")
     try:
         write(place)
-        place.chmod(0o666 & ~_umask())
         os.replace(place, target)
     except OSError as error:
         raise OutputError(f"{target}: cannot be written ({error.strerror or error}); choose another place") from error
     finally:
         place.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

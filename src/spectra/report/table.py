@@ -64,30 +64,22 @@ def print_report(report: Report, console: Console) -> None:
     """Print the layers that have or should have a spectrum, then one line that sums up."""
     shown = [layer for layer in report if layer.metrics.get("M") is not None or layer.status == "failed"]
     if shown:
-        console.print(layer_table(report.label, shown, console.width if console.is_terminal else None))
+        width = console.width if console.is_terminal else None
+        console.print(Text(short_name(report.label, width or 1000), style="italic"))
+        console.print(layer_table(shown, width))
     console.print(summary_line(report), soft_wrap=True, highlight=False, markup=False)
 
 
-def layer_table(title: str, layers: Sequence[LayerResult], width: int | None) -> Table:
+def layer_table(layers: Sequence[LayerResult], width: int | None) -> Table:
     """A table of layers for a terminal of `width` columns; None prints everything in full."""
     cells = {heading: [cell(layer) for layer in layers] for heading, cell, _ in COLUMNS}
     notes = [short_name(layer.warning, 200 if width is None else NOTE_WIDTH) for layer in layers]
     longest = max(len(layer.name) for layer in layers)
-    kept = [heading for heading, _, _ in COLUMNS]
+    wanted = [(heading, cells[heading], rank) for heading, _, rank in COLUMNS]
+    kept, taken = _fitting(wanted, ["warning", *notes], min(longest, NAME_WIDTH), width)
+    names = _names([layer.name for layer in layers], longest if width is None else max(width - taken, 8))
 
-    def taken() -> int:
-        """Width of the mark, the kept columns and the warnings, with the gaps between them."""
-        columns = [[heading, *cells[heading]] for heading in kept] + [["warning", *notes]]
-        return 1 + 2 + sum(max(map(len, column)) + 2 for column in columns)
-
-    for heading, _, _ in sorted(COLUMNS, key=lambda column: -column[2]):
-        if width is not None and taken() + min(longest, NAME_WIDTH) > width and len(kept) > 1:
-            kept.remove(heading)
-    names = _names(layers, longest if width is None else max(width - taken(), 8))
-
-    table = Table(
-        title=Text(short_name(title, width or 1000)), title_justify="left", box=None, padding=(0, 1), pad_edge=False
-    )
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column("")
     table.add_column("layer", no_wrap=True)
     for heading in kept:
@@ -100,9 +92,25 @@ def layer_table(title: str, layers: Sequence[LayerResult], width: int | None) ->
     return table
 
 
-def _names(layers: Sequence[LayerResult], room: int) -> list[str]:
+def _fitting(
+    columns: Sequence[tuple[str, list[str], int]], last: list[str], first_width: int, width: int | None
+) -> tuple[list[str], int]:
+    """Headings of the columns that fit beside the first and the last, and the width that all but the first take.
+
+    Columns of the highest rank go first; one always stays. Three characters are for the mark before the first.
+    """
+    widths = {heading: max(map(len, [heading, *cells])) + 2 for heading, cells, _ in columns}
+    kept = [heading for heading, _, _ in columns]
+    fixed = 3 + max(map(len, last)) + 2
+    for heading, _, _ in sorted(columns, key=lambda column: -column[2]):
+        room = width is None or fixed + sum(widths[kept_one] for kept_one in kept) + first_width <= width
+        if not room and len(kept) > 1:
+            kept.remove(heading)
+    return kept, fixed + sum(widths[heading] for heading in kept)
+
+
+def _names(names: list[str], room: int) -> list[str]:
     """Layer names in `room` characters; too long, they lose the leaf that all share, then their middles."""
-    names = [layer.name for layer in layers]
     leaves = {name.rpartition(".")[2] for name in names}
     if max(map(len, names)) > room and len(leaves) == 1 and all("." in name for name in names):
         names = [name.rpartition(".")[0] for name in names]
@@ -131,29 +139,41 @@ def summary_line(report: Report) -> str:
         parts.append(f"{s['failed']} failed")
     seconds = report.meta.get("seconds")
     took = f" in {seconds:.1f} s" if isinstance(seconds, int | float) else ""
-    return f"{report.label}: {', '.join(parts)}; {s['weights']:,} weights{took}"
+    return f"{short_name(report.label, 1000)}: {', '.join(parts)}; {s['weights']:,} weights{took}"
 
 
-PLAN_COLUMNS = ("name", "kind", "role", "shape", "dtype", "matrices", "N", "M", "action", "gflops", "note")
+PLAN_COLUMNS = {"kind": 5, "role": 8, "shape": 2, "dtype": 6, "matrices": 4, "N": 7, "M": 7, "action": 1, "gflops": 3}
+"""Columns of the plan with their ranks; those of high numbers go first."""
 
 
 def print_plan(frame: pd.DataFrame, console: Console) -> None:
     """Print what would be analyzed, one line a layer, and the total."""
     label = str(frame["model"].iloc[0])
-    table = Table(title=Text(label), title_justify="left", box=None, padding=(0, 1), pad_edge=False)
-    for column in PLAN_COLUMNS:
-        numeric = column in ("matrices", "N", "M", "gflops")
-        full = not console.is_terminal or column not in ("name", "note")
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=True,
-                         overflow="ellipsis", min_width=None if not full else 1)  # fmt: skip
-    for row in frame[list(PLAN_COLUMNS)].itertuples(index=False):
-        cells = ["" if pd.isna(value) else f"{value:.3g}" if isinstance(value, float) else str(value) for value in row]
-        table.add_row(*map(Text, cells))
+    width = console.width if console.is_terminal else None
+    cells = {name: [_plain(value) for value in frame[name]] for name in (*PLAN_COLUMNS, "name", "note")}
+    notes = [short_name(note, 200 if width is None else NOTE_WIDTH) for note in cells["note"]]
+    longest = max(map(len, cells["name"]))
+    wanted = [(name, cells[name], rank) for name, rank in PLAN_COLUMNS.items()]
+    kept, taken = _fitting(wanted, ["note", *notes], min(longest, NAME_WIDTH - 8), width)
+    names = _names(cells["name"], longest if width is None else max(width - taken, 8))
+
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    table.add_column("layer", no_wrap=True)
+    for name in kept:
+        table.add_column(name, justify="right" if name in ("matrices", "N", "M", "gflops") else "left", no_wrap=True)
+    table.add_column("note", no_wrap=True)
+    for row, (name, note) in enumerate(zip(names, notes, strict=True)):
+        table.add_row(*map(Text, (name, *(cells[column][row] for column in kept), note)))
+    console.print(Text(short_name(label, width or 1000), style="italic"))
     console.print(table)
-    analyzed = int((frame["action"] == "analyze").sum())
-    matrices = int(frame.loc[frame["action"] == "analyze", "matrices"].sum())
-    console.print(
-        f"{label}: {analyzed} of {len(frame)} layers with a spectrum, {matrices} matrices, "
-        f"{frame['gflops'].sum():.3g} Gflop, largest tensor {frame['megabytes'].max():.3g} MB",
-        soft_wrap=True, highlight=False, markup=False,
-    )  # fmt: skip
+
+    spectral = frame[frame["action"] == "analyze"]
+    total = f"{len(spectral)} of {len(frame)} layers with a spectrum, {spectral['matrices'].sum()} matrices"
+    cost = f"{frame['gflops'].sum():.3g} Gflop, largest tensor {frame['megabytes'].max():.3g} MB"
+    console.print(f"{short_name(label, 1000)}: {total}, {cost}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return "" if str(value) == "<NA>" else str(value)

@@ -112,7 +112,7 @@ def _value(leaf: Any) -> Array:
     if _is(leaf, "torch", "Tensor"):
         from spectra.models.formats.torch import to_numpy
 
-        return to_numpy(leaf)
+        return to_numpy(leaf, "a tensor in memory")
     if isinstance(leaf, jax.Array) and leaf.is_deleted():
         raise _error("an array was deleted or donated meanwhile", "pass the arrays that the jitted function returned")
     if isinstance(leaf, np.ndarray) and not leaf.dtype.isnative:

@@ -81,7 +81,7 @@ def _open_directory(path: Path, label: str) -> TensorSource:
 
 
 def _open_as(found: Format, path: Path, label: str) -> TensorSource:
-    with guarded(label, f"it is damaged, incomplete, or no {found.name} checkpoint at all"):
+    with guarded(label, f"it is damaged, incomplete, or no {found.name} checkpoint: copy or download it again"):
         return found.open(path, label)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from spectra.errors import InputError
-from spectra.models.formats.base import DAMAGED, Format, ListedSource, checkpoint_error, known_dtype
+from spectra.models.formats.base import DAMAGED, Format, ListedSource, checkpoint_error, known_dtype, tensor_label
 from spectra.models.formats.naming import Path as TreePath
 from spectra.models.formats.naming import container_children, tensor_name, walk, without_training_state
 from spectra.models.formats.sharded import open_index
@@ -66,7 +66,7 @@ def _open_file(path: Path, label: str) -> TensorSource:
         (where, leaf) for where, leaf in walk(content, container_children, label) if isinstance(leaf, torch.Tensor)
     ]
     entries = [(_described(name, tensor), tensor) for name, tensor in _named(leaves)]
-    return ListedSource(label, "torch", entries, lambda _, tensor: to_numpy(tensor))
+    return ListedSource(label, "torch", entries, lambda info, tensor: to_numpy(tensor, tensor_label(label, info.name)))
 
 
 def _named(leaves: list[tuple[TreePath, Any]]) -> list[tuple[str, Any]]:
@@ -90,11 +90,13 @@ def _unpickled(path: Path, label: str) -> Any:
             with path.open("rb") as file:
                 return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as exc:
-        if "global" in str(exc).lower() or "unsupported" in str(exc).lower():
+        with path.open("rb") as file:
+            container = file.read(2)[:1] in (b"P", b"\x80")  # a zip, or a pickle of protocol 2 or later
+        if container and ("global" in str(exc).lower() or "unsupported" in str(exc).lower()):
             raise checkpoint_error(
                 label, "holds pickled objects, which could run code and are refused", _RESAVE
             ) from exc
-        raise checkpoint_error(label, "is not a PyTorch file, or is damaged", _RESAVE) from exc
+        raise checkpoint_error(label, "is not a PyTorch file, or is damaged", "copy or download it again") from exc
 
 
 def _mappable(path: Path, label: str) -> bool:
@@ -117,19 +119,19 @@ def _described(name: str, tensor: Any) -> TensorInfo:
     return TensorInfo(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
 
 
-def to_numpy(tensor: Any) -> np.ndarray:
+def to_numpy(tensor: Any, name: str) -> np.ndarray:
     """A torch tensor as a numpy array of the same memory, bfloat16 and float8 included."""
     import torch
 
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type == "meta":
-        raise ValueError("it is sparse, quantized or without data; save it as a dense tensor")
+        raise checkpoint_error(name, "is sparse, quantized or without data", "save it as a dense tensor")
     if tensor.nbytes > tensor.untyped_storage().nbytes():
-        raise ValueError("it repeats fewer stored values than its shape has entries; save it after .contiguous()")
+        raise checkpoint_error(name, "repeats stored values to fill its shape", "save it after .contiguous()")
     tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
-    name = str(tensor.dtype).removeprefix("torch.")
-    dtype = known_dtype(name)
+    kind = str(tensor.dtype).removeprefix("torch.")
+    dtype = known_dtype(kind)
     if dtype is None:
-        raise ValueError(f"{name} is packed or unknown, convert it to bfloat16 or float32")
+        raise checkpoint_error(name, f"the type {kind} is packed or unknown", "convert it to bfloat16 or float32")
     if dtype.kind in "biufc" and dtype.type.__module__ == "numpy":
         return tensor.numpy()
     carrier = {1: torch.uint8, 2: torch.uint16}[dtype.itemsize]
