@@ -98,11 +98,12 @@ def names(source):
     return [info.name for info in source.tensors]
 
 
-@pytest.mark.parametrize("kind", WRITERS)
-@pytest.mark.parametrize("dtype", DTYPES)
+# numpy cannot name the extended types in a file: test_npz_of_bfloat16_is_refused
+STORABLE = [(kind, dtype) for dtype in DTYPES for kind in WRITERS if not (kind.startswith("npz") and dtype in EXTENDED)]
+
+
+@pytest.mark.parametrize(("kind", "dtype"), STORABLE)
 def test_round_trip_is_bit_for_bit(tmp_path, kind, dtype):
-    if kind.startswith("npz") and dtype in EXTENDED:
-        pytest.skip("numpy cannot name this dtype in a file; see test_npz_of_bfloat16_is_refused")
     save, filename, layout = WRITERS[kind]
     shapes = {"w": (5, 3), "b": (7,), "scalar": (), "empty": (0, 4), "deep": (2, 3, 2, 2)}
     if kind == "orbax":

@@ -53,7 +53,7 @@ class _Blocks(NamedTuple):
 
 
 def moments(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = None) -> Moments:
-    """Moments, extremes, norms and Hoyer sparsity of all entries of an array, in one sweep.
+    """Moments, extremes, norms and Hoyer sparsity of all entries of an array, in one call.
 
     Power sums are taken about the mean of each block of 4,096 entries, and the blocks are combined by the exact
     update formulas of Pébay (Sandia report SAND2008-6212, eq. 1.1–1.6), so that neither a large mean nor 10⁹

@@ -106,7 +106,11 @@ def spectrum(
             raise ValueError(f"unknown method {method!r}: choose 'auto', 'gram' or 'svd'")
 
     unresolved = jnp.where(finite, _unresolved(values, floor, num_evals), num_evals)
-    shown = jnp.where(values > floor[..., None], values, 0) * scale[..., None]
+    # A value on the smallest normal number must not fall to 0 by a rounding while it counts as resolved.
+    tiny = jnp.finfo(matrix.dtype).tiny
+    on_the_edge = jnp.abs(values * (scale / tiny)[..., None] - 1) < 8 * eps(matrix)
+    shown = jnp.where(on_the_edge, tiny, values * scale[..., None])
+    shown = jnp.where(values > floor[..., None], shown, 0)
     return Spectrum(
         jnp.where(finite[..., None], shown, jnp.nan), num_evals, unresolved, jnp.where(finite, floor * scale, jnp.nan)
     )
