@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from spectra.errors import CheckpointError, InputError, OutputError, SpectraError
 
 if TYPE_CHECKING:
-    from spectra.engine.analyze import analyze, describe
-    from spectra.engine.run import Progress
+    from spectra.engine.analyze import analyze
+    from spectra.engine.describe import describe
+    from spectra.engine.progress import Progress
     from spectra.kernels import (
         Histogram,
         Moments,
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
 _ELSEWHERE = {
     "analyze": "spectra.engine.analyze",
-    "describe": "spectra.engine.analyze",
-    "Progress": "spectra.engine.run",
+    "describe": "spectra.engine.describe",
+    "Progress": "spectra.engine.progress",
     "LayerResult": "spectra.report.result",
     "Report": "spectra.report.result",
 }

@@ -20,7 +20,7 @@ from spectra.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from spectra.engine.run import Progress
+    from spectra.engine.progress import Progress
     from spectra.report.result import Report
 
 
@@ -94,7 +94,7 @@ def _choice(kind: Any) -> click.Choice:
 
 def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that `analyze` and `describe` have in common."""
-    from spectra.engine.options import Conv, Gates, Precision
+    from spectra.engine.options import Backend, Conv, Gates, Precision
     from spectra.models.source import Layout
 
     options = [
@@ -105,6 +105,8 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--min-evals", type=click.IntRange(min=2), default=10, show_default=True, metavar="N",
                      help="No spectrum for layers with fewer eigenvalues."),
         click.option("--layout", type=_choice(Layout), help="Axis order of weights, where names do not tell."),
+        click.option("--backend", type=_choice(Backend), default="auto", show_default=True,
+                     help="Spectra by LAPACK on the CPU, or by JAX on all its devices."),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -122,9 +124,24 @@ def spectra() -> None:
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Table as .csv, .json or .parquet.")
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Self-contained page, .html.")
 @click.option("--method", type=click.Choice(["auto", "gram", "svd"]), default="auto", show_default=True)
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Keep each finished layer there; the same command goes on where it was.",
+)
+@click.option("--distributed", is_flag=True, help="Be one of several processes (scripts/launch, srun, mpirun).")
 @_shared
-def analyze(models: tuple[str, ...], out: Path | None, report: Path | None, **choices: Any) -> int:
+def analyze(
+    models: tuple[str, ...],
+    out: Path | None,
+    report: Path | None,
+    run_dir: Path | None,
+    distributed: bool,
+    **choices: Any,
+) -> int:
     """Analyze every layer of each MODEL, a file or a directory."""
+    from spectra.engine.analyze import analyze_models
     from spectra.engine.options import Options
     from spectra.report.save import HTML_SUFFIXES, TABLE_SUFFIXES, check_writable, save_html, save_table
 
@@ -133,7 +150,13 @@ def analyze(models: tuple[str, ...], out: Path | None, report: Path | None, **ch
         if path is not None:
             _refuse_overwrite(check_writable(path, suffixes), models)
     _use_compilation_cache()
-    reports = _analyze_all(models, options)
+    leads = _join() if distributed else True
+    with _progress_bar(shown=leads) as progress:
+        reports = analyze_models(
+            models, options, run_dir=run_dir, outputs=(out, report), progress=progress, tell=_complain
+        )
+    if not leads:
+        return 2 if any(layer.status == "failed" for result in reports for layer in result) else 0
     if out:
         save_table(reports, out)
     if report:
@@ -146,23 +169,14 @@ def analyze(models: tuple[str, ...], out: Path | None, report: Path | None, **ch
     return _complain_of_failed(reports)
 
 
-def _analyze_all(models: Sequence[str], options: Any) -> list[Report]:
-    """Open and plan every model first, so that a bad one is found before the work, then analyze one by one."""
-    from contextlib import ExitStack, closing
+def _join() -> bool:
+    """Become one of several processes; whether it is the one that writes and prints."""
+    import jax
 
-    from spectra.engine.analyze import analyze_source
-    from spectra.engine.plan import make_plan
-    from spectra.models.formats import open_source
+    from spectra.engine.distributed import join
 
-    with ExitStack() as stack:
-        sources = [stack.enter_context(closing(open_source(model))) for model in models]
-        plans = [make_plan(source, options) for source in sources]
-        with _progress_bar(sum(plan.flops for plan in plans)) as advance:
-            reports, before = [], 0.0
-            for source, plan in zip(sources, plans, strict=True):
-                reports.append(analyze_source(source, plan, options, source.label, advance(before)))
-                before += plan.flops
-    return reports
+    join()
+    return jax.process_index() == 0
 
 
 def _complain_of_failed(reports: Sequence[Report], limit: int = 5) -> int:
@@ -184,7 +198,7 @@ def describe(models: tuple[str, ...], out: Path | None, **choices: Any) -> int:
 
     import pandas as pd
 
-    from spectra.engine.analyze import plan_frame
+    from spectra.engine.describe import plan_frame
     from spectra.engine.options import Options
     from spectra.engine.plan import make_plan
     from spectra.models.formats import open_source
@@ -208,8 +222,11 @@ def describe(models: tuple[str, ...], out: Path | None, **choices: Any) -> int:
 
 
 @contextmanager
-def _progress_bar(total: float) -> Iterator[Callable[[float], Callable[[Progress], None]]]:
+def _progress_bar(shown: bool) -> Iterator[Callable[[Progress], None] | None]:
     """A bar on stderr, weighted by cost, with the layer at work and the time left; nothing if stderr is no terminal."""
+    if not (shown and sys.stderr.isatty()):
+        yield None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -220,17 +237,15 @@ def _progress_bar(total: float) -> Iterator[Callable[[float], Callable[[Progress
         TaskProgressColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Bar(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
-        task = bar.add_task("", total=total or 1, layer="")
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, layer="")
 
-        def advance(before: float) -> Callable[[Progress], None]:
-            def show(progress: Progress) -> None:
-                name = progress.name if len(progress.name) <= 40 else "…" + progress.name[-39:]
-                bar.update(task, completed=before + progress.done, layer=f"{progress.layer}/{progress.layers} {name}")
+        def show(progress: Progress) -> None:
+            name = progress.name if len(progress.name) <= 40 else "…" + progress.name[-39:]
+            layer = f"{progress.layer}/{progress.layers} {name}"
+            bar.update(task, total=progress.total or 1, completed=progress.done, layer=layer)
 
-            return show
-
-        yield advance
+        yield show
 
 
 def _refuse_overwrite(target: Path, models: Sequence[str]) -> None:

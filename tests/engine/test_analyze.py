@@ -12,7 +12,6 @@ from scipy import stats
 
 import spectra
 from spectra.engine.entries import describe_entries
-from spectra.engine.padding import bucket, pad_to, padded_sample, padded_shape
 
 RNG = np.random.default_rng(7)
 
@@ -214,10 +213,14 @@ def test_nnx_module_linen_tree_and_mapping_agree():
 
 def test_progress_is_weighted_by_cost_and_ends_at_the_total():
     seen: list[spectra.Progress] = []
-    spectra.analyze({"small": heavy(20, 20), "large": heavy(300, 200)}, progress=seen.append)
-    assert [p.name for p in seen] == ["small", "large", ""]
+    weights = {"small": heavy(20, 20), "large": heavy(900, 700)}
+    costs = dict(zip(*(spectra.describe(weights)[name] for name in ("name", "gflops")), strict=True))
+    spectra.analyze(weights, progress=seen.append, backend="lapack")
+    assert [p.name for p in seen] == ["large", "small", ""]  # costliest first
     assert seen[0].done == 0 and seen[-1].done == seen[-1].total
-    assert seen[1].done / seen[1].total < 0.05
+    # The large one outweighs all else: it takes all cores, and the small one begins when it is done.
+    np.testing.assert_allclose([seen[1].done / 1e9, seen[1].total / 1e9], [costs["large"], sum(costs.values())])
+    assert [p.layer for p in seen] == [0, 1, 2]
 
 
 def test_describe_matches_what_is_done():
@@ -249,21 +252,6 @@ UNKNOWN = {
 def test_unknown_options_are_input_errors(word, option):
     with pytest.raises(spectra.InputError, match=word):
         spectra.analyze({"w": heavy(20, 20)}, **option)
-
-
-@pytest.mark.parametrize("size", range(1, 70))
-def test_buckets_hold_and_waste_little(size):
-    assert size <= bucket(size) <= max(1.5 * size, 1)
-    padded = pad_to(np.ones((size, 2)), (bucket(size), 3))
-    assert padded.sum() == 2 * size and padded.shape == (bucket(size), 3)
-    n, m = padded_shape(20 * size, 10 * size)
-    assert n >= 20 * size and m >= 10 * size and padded_sample(100 * size) >= 100 * size
-
-
-def test_fifty_shapes_need_few_programs():
-    shapes = [(c * k, c) for c in range(16, 336, 8) for k in (1, 6)]
-    assert len({padded_shape(*shape) for shape in shapes}) <= 16
-    assert len({padded_sample(m) for _, m in shapes}) <= 3
 
 
 def test_kernels_do_not_see_the_rest():

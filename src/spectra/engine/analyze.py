@@ -1,27 +1,29 @@
-"""The two entry points of the library: `analyze` a model, or `describe` what would be analyzed."""
+"""`analyze`: measure every layer of one model or several."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import jax
 
-from spectra.engine.options import Conv, Gates, Options, Precision
+from spectra.engine import distributed
+from spectra.engine.backends import choose_backend
+from spectra.engine.identity import fingerprint, run_identity
+from spectra.engine.journal import Journal
+from spectra.engine.options import Backend, Conv, Gates, Options, Precision
 from spectra.engine.plan import Plan, make_plan
-from spectra.engine.run import Progress, run
+from spectra.engine.progress import Progress, Tally
+from spectra.engine.run import run
 from spectra.kernels.spectrum import Method
 from spectra.models.formats import open_source
 from spectra.models.source import Layout, TensorSource
 from spectra.report.result import Report
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def analyze(
@@ -34,10 +36,16 @@ def analyze(
     method: Method = "auto",
     min_evals: int = 10,
     layout: Layout | None = None,
+    backend: Backend = "auto",
+    run_dir: str | Path | None = None,
     label: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Measure every layer of a model: weight entries, eigenvalue spectrum, power-law tail.
+
+    Several layers are worked on at a time, within about three times the memory of the largest tensor in the computing
+    type. In a program of several JAX processes (`jax.distributed`) each takes a share of the layers, and all return
+    the whole report.
 
     Parameters
     ----------
@@ -60,10 +68,15 @@ def analyze(
         Layers with fewer eigenvalues get no spectrum.
     layout
         ``torch`` (out, in, …) or ``flax`` (…, in, out), where names and format do not tell or are wrong.
+    backend
+        ``lapack``: spectra by LAPACK on the CPU; ``jax``: by the JAX kernels on all local devices; ``auto``: ``jax``
+        where there is an accelerator or more than one device.
+    run_dir
+        Directory that keeps the result of each layer as soon as it is finished; the same call takes them up again.
     label
         Name of the model in the report; by default the path, or ``params``.
     progress
-        Called with a `Progress` before each layer and at the end.
+        Called with a `Progress` when work on a layer begins, costliest layers first, and at the end.
 
     Returns
     -------
@@ -73,7 +86,9 @@ def analyze(
     Raises
     ------
     InputError
-        If the model cannot be read, has no layer to analyze, or an option is unknown.
+        If the model cannot be read, has no layer to analyze, an option is unknown, or `run_dir` holds another run.
+    OutputError
+        If `run_dir` cannot be written.
 
     Examples
     --------
@@ -83,81 +98,74 @@ def analyze(
     >>> report["dense"].status
     'success'
     """
-    options = Options(layers, conv, gates, precision, method, min_evals, layout)
-    with closing(open_source(model)) as source:
-        return analyze_source(source, make_plan(source, options), options, label or source.label, progress)
+    options = Options(layers, conv, gates, precision, method, min_evals, layout, backend)
+    return analyze_models([model], options, labels=[label], run_dir=run_dir, progress=progress)[0]
 
 
-def analyze_source(
-    source: TensorSource,
-    plan: Plan,
+def analyze_models(
+    models: Sequence[Any],
     options: Options,
-    label: str,
+    *,
+    labels: Sequence[str | None] | None = None,
+    run_dir: str | Path | None = None,
+    outputs: Sequence[Path | None] = (),
     progress: Callable[[Progress], None] | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[Report]:
+    """A report for each model; all are opened and planned first, so that a bad one is found before the work.
+
+    Parameters
+    ----------
+    outputs
+        Files that the caller will write, which are no part of a checkpoint although they may lie in its directory.
+    tell
+        Called with a line for the user if something of an earlier run was lost.
+    """
+    with ExitStack() as stack:
+        sources = [stack.enter_context(closing(open_source(model))) for model in models]
+        plans = [make_plan(source, options) for source in sources]
+        names = [label or source.label for label, source in zip(labels or [None] * len(models), sources, strict=True)]
+        journal: Journal | None = None
+        if run_dir is not None:
+            ours = [Path(run_dir), *outputs]
+            prints = [fingerprint(source, model, ours) for source, model in zip(sources, models, strict=True)]
+            backend = f"{choose_backend(options, plans[0]).name} {jax.default_backend()}"
+            identity = run_identity(options, list(zip(names, prints, strict=True)), backend)
+            journal = stack.enter_context(Journal(Path(run_dir), identity, jax.process_index()))
+            for line in journal.damage if jax.process_index() == 0 else ():
+                tell(line)
+        reports = []
+        tally = Tally(plans, progress)
+        for plan, source, name in zip(plans, sources, names, strict=True):
+            reports.append(_analyze_one(plan, source, options, name, journal, tally))
+    return reports
+
+
+def _analyze_one(
+    plan: Plan, source: TensorSource, options: Options, label: str, journal: Journal | None, tally: Tally
 ) -> Report:
-    """Carry out a plan on an opened source and gather the report."""
     start = time.perf_counter()
-    results = tuple(run(plan, source, options, progress))
+    backend = choose_backend(options, plan)
+    mine = distributed.share(plan, jax.process_count(), jax.process_index())
+    known = {} if journal is None else journal.finished
+    left = {step.index for step in mine if (label, step.layer.name) not in known}
+    results = [known[label, step.layer.name] for step in mine if step.index not in left]
+    tally.finished([step for step in plan.steps if step.index not in left])
+    for step, result in run(plan, source, options, backend, left):
+        if result is None:
+            tally.begun(step)
+            continue
+        if journal is not None:
+            journal.add(label, result)
+        results.append(result)
+        tally.finished([step])
+    found = {result.name: result for result in distributed.gather(results)}
     meta = {
         "spectra": version("spectra-jax"),
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
         "seconds": round(time.perf_counter() - start, 3),
         **{name: value for name, value in asdict(options).items() if value not in ((), None)},
+        "backend": backend.name,
     }
-    return Report(label, results, meta)
-
-
-def describe(
-    model: Any,
-    *,
-    layers: Sequence[str] = (),
-    conv: Conv = "pool",
-    gates: Gates = "split",
-    precision: Precision = "float32",
-    min_evals: int = 10,
-    layout: Layout | None = None,
-) -> pd.DataFrame:
-    """List what `analyze` would do with each layer, from headers alone.
-
-    Parameters are those of `analyze`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns name, kind, role, depth, shape, dtype, matrices, N, M, num_evals, action, note, gflops, megabytes:
-        `gflops` is the estimated cost in matrix-product flops, `megabytes` the size in the computing type.
-    """
-    options = Options(layers, conv, gates, precision, min_evals=min_evals, layout=layout)
-    with closing(open_source(model)) as source:
-        return plan_frame(make_plan(source, options), options)
-
-
-def plan_frame(plan: Plan, options: Options) -> pd.DataFrame:
-    """The plan as a table; columns as `describe` lists them."""
-    import pandas as pd
-
-    width = 8 if options.precision == "float64" else 4
-    rows = []
-    for step in plan.steps:
-        layer, view = step.layer, step.layer.view
-        rows.append(
-            {
-                "name": layer.name,
-                "kind": layer.kind,
-                "role": layer.role,
-                "depth": layer.depth,
-                "shape": "×".join(map(str, layer.shape)),
-                "dtype": layer.dtype,
-                "matrices": view.rf if view else 0,
-                "N": view.N if view else None,
-                "M": view.M if view else None,
-                "num_evals": view.num_evals if view else None,
-                "action": step.action,
-                "note": step.note,
-                "gflops": step.flops / 1e9,
-                "megabytes": math.prod(layer.shape) * width / 1e6,
-            }
-        )
-    frame = pd.DataFrame(rows)
-    return frame.astype(dict.fromkeys(("depth", "matrices", "N", "M", "num_evals"), "Int64"))
+    return Report(label, tuple(found[step.layer.name] for step in plan.steps), meta)

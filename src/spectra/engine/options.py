@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Literal, get_args
 
+import numpy as np
+
 from spectra.errors import InputError
 from spectra.kernels.spectrum import Method
 from spectra.models.source import Layout
@@ -14,6 +16,7 @@ from spectra.models.source import Layout
 Conv = Literal["pool", "flatten"]
 Gates = Literal["split", "stack"]
 Precision = Literal["float32", "float64"]
+Backend = Literal["auto", "lapack", "jax"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class Options:
         Layers with fewer eigenvalues than this get no spectrum and no fit.
     layout
         Axis convention of weights, overriding what format and leaf names say.
+    backend
+        Where spectra are computed: ``lapack`` on the CPU, without XLA; ``jax`` on all local devices of JAX;
+        ``auto``: ``jax`` where there is an accelerator or more than one device, else ``lapack``.
     """
 
     layers: Sequence[str] = ()
@@ -46,9 +52,11 @@ class Options:
     method: Method = "auto"
     min_evals: int = 10
     layout: Layout | None = None
+    backend: Backend = "auto"
 
     def __post_init__(self) -> None:
         kinds = {"conv": Conv, "gates": Gates, "precision": Precision, "method": Method, "layout": Layout}
+        kinds["backend"] = Backend
         for name, choices in kinds.items():
             value = getattr(self, name)
             if value not in get_args(choices) and not (name == "layout" and value is None):
@@ -59,3 +67,8 @@ class Options:
         if not patterns or not all(isinstance(pattern, str) for pattern in self.layers):
             raise InputError(f"layers={self.layers!r} must be a sequence of glob patterns, such as ['*.mlp.*']")
         object.__setattr__(self, "layers", tuple(self.layers))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type that everything is computed in."""
+        return np.dtype(self.precision)

@@ -1,39 +1,88 @@
-"""Few distinct shapes: arrays are padded to a ladder of sizes, so that few programs are compiled."""
+"""Few distinct shapes: arrays are padded to few sizes, so that few programs are compiled."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from typing import TypeAlias
+
 import numpy as np
+
+Shape: TypeAlias = tuple[int, int]
+
+PROGRAMS = 5
+"""Spectrum programs that one model may take."""
+
+FITS = 2
+"""Power-law programs that one model may take."""
 
 GROUP = 8
 """Matrices of one layer (the positions of a convolution) that are handed over together."""
 
-NARROW = 128
-"""Up to this smaller dimension the work is so little that coarse steps are worth a program saved."""
+GRAIN = 32
+"""Sizes are multiples of this one, so that models whose layers differ by a little share their programs."""
 
 
-def bucket(size: int) -> int:
-    """The smallest of 1, 2, 3, 4, 6, 8, 12, … (2ᵏ and 3·2ᵏ) that holds `size`: at most half as large again."""
-    power = 1 << max(size - 1, 0).bit_length()
-    return 3 * power // 4 if power >= 4 and 3 * power // 4 >= size else power
+def choose_buckets(shapes: Iterable[Shape], programs: int = PROGRAMS) -> dict[Shape, Shape]:
+    """Padded shapes for matrices of given shapes, few enough and with as little waste as can be.
+
+    Shapes are merged two at a time, always those whose common program adds the least work, until `programs` are left.
+
+    Parameters
+    ----------
+    shapes
+        (n, m) with n ≥ m of every matrix, repeated as often as it occurs.
+    programs
+        How many distinct shapes may be left.
+
+    Returns
+    -------
+    dict
+        The padded shape for each of the given ones.
+    """
+    weights = Counter(shapes)
+    groups: dict[Shape, list[Shape]] = {}
+    for shape in weights:
+        groups.setdefault((_up(shape[0]), _up(shape[1])), []).append(shape)
+
+    def added(one: Shape, other: Shape) -> float:
+        both = _around(one, other)
+        count = {padded: sum(weights[shape] for shape in groups[padded]) for padded in (one, other)}
+        return sum((_work(both) - _work(padded)) * number for padded, number in count.items())
+
+    while len(groups) > programs:
+        pairs = ((one, other) for one in groups for other in groups if one < other)
+        one, other = min(pairs, key=lambda pair: added(*pair))
+        members = groups.pop(one) + groups.pop(other)
+        groups.setdefault(_around(one, other), []).extend(members)
+    return {shape: padded for padded, members in groups.items() for shape in members}
 
 
-def coarse(size: int, smallest: int) -> int:
-    """The smallest of `smallest`·4ᵏ that holds `size`."""
-    while smallest < size:
-        smallest *= 4
-    return smallest
+def _around(one: Shape, other: Shape) -> Shape:
+    return max(one[0], other[0]), max(one[1], other[1])
 
 
-def padded_shape(n: int, m: int) -> tuple[int, int]:
-    """Shape to which an n×m matrix (n ≥ m) is padded with zeros."""
-    if m > NARROW:
-        return bucket(n), bucket(m)
-    return coarse(n, NARROW), 1 << max(m - 1, 31).bit_length()
+def _up(size: int) -> int:
+    return -(-size // GRAIN) * GRAIN
 
 
-def padded_sample(size: int) -> int:
-    """Length to which the sample of a fit is padded; its cost grows with the square."""
-    return coarse(size, 64) if size <= 4096 else bucket(size)
+def _work(shape: Shape) -> float:
+    """Flops of the Gram matrix and of its reduction."""
+    n, m = shape
+    return n * m**2 + 4 / 3 * m**3
+
+
+def waste(buckets: dict[Shape, Shape], shapes: Iterable[Shape]) -> float:
+    """Share of the flops that go into padding, for matrices of these shapes."""
+    counts = Counter(shapes)
+    done = sum(_work(buckets[shape]) * count for shape, count in counts.items())
+    needed = sum(_work(shape) * count for shape, count in counts.items())
+    return 1 - needed / done if done else 0.0
+
+
+def choose_lengths(sizes: Iterable[int], programs: int = FITS) -> dict[int, int]:
+    """Padded lengths for samples of given sizes, chosen like `choose_buckets`."""
+    return {n: padded for (n, _), (padded, _) in choose_buckets([(n, n) for n in sizes], programs).items()}
 
 
 def pad_to(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
+from spectra.engine.host import gram_numbers
 from spectra.engine.options import Options
 from spectra.errors import InputError
 from spectra.models.layers import Layer, find_layers
+from spectra.models.matrices import MatrixView
 from spectra.models.source import TensorSource
 
-REDUCTION_SLOWDOWN = 4
-"""Seconds for a flop of the tridiagonal reduction, which is bound by memory, over those for a flop of a product."""
+REDUCTION_SLOWDOWN = 2.5
+"""Seconds for a flop of the tridiagonal reduction, half of which is bound by memory, over those of a product."""
 
-FLOPS_PER_ENTRY = 200
+FLOPS_PER_ENTRY = 300
 """Histograms, moments and quantiles of one weight, in flops of a matrix product that take as long."""
+
+FLOPS_PER_LAYER = 5e7
+"""What every layer costs whatever its size, in the same unit."""
 
 
 @dataclass(frozen=True)
@@ -25,30 +31,86 @@ class Step:
 
     Attributes
     ----------
+    index
+        Its place in the checkpoint's order, which is that of the report.
     action
         ``analyze`` (spectrum and entries), ``entries`` (histogram and moments only), ``skip`` or ``fail``.
     note
         Why a layer is not analyzed in full; "" if it is.
     flops
         Estimated cost, in floating-point operations of a matrix product that take as long.
+    nbytes
+        Estimated memory that the work on this layer takes, beside the tensor as it was read.
     """
 
+    index: int
     layer: Layer
     action: str
     note: str
     flops: float
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """The steps that read the same tensor, which is read once for all of them.
+
+    Attributes
+    ----------
+    nbytes
+        Size of the tensor in its own type.
+    """
+
+    tensor: str
+    steps: tuple[Step, ...]
+    nbytes: int
+
+    @property
+    def flops(self) -> float:
+        """Estimated cost of all its steps."""
+        return sum(step.flops for step in self.steps)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of an analysis in the order of the checkpoint; slices of one tensor follow each other."""
+    """What an analysis does.
+
+    Attributes
+    ----------
+    steps
+        In the order of the checkpoint; slices of one tensor follow each other.
+    tensors
+        Bytes that each tensor takes when it is read; 0 where it is in memory already.
+    largest
+        Bytes of the largest tensor to be read, in the computing type: the unit of the memory bound.
+    """
 
     steps: tuple[Step, ...]
+    tensors: dict[str, int]
+    largest: int
 
     @property
     def flops(self) -> float:
         """Estimated cost of all steps."""
         return sum(step.flops for step in self.steps)
+
+    def views(self) -> list[MatrixView]:
+        """The matrices of every layer whose spectrum is wanted."""
+        return [step.layer.view for step in self.steps if step.action == "analyze" and step.layer.view]
+
+    def jobs(self, wanted: Collection[int]) -> list[Job]:
+        """The work on some steps, costliest first: what starts last should not keep one core busy for long.
+
+        Parameters
+        ----------
+        wanted
+            Indices of the steps; those that need no work are passed over.
+        """
+        steps = (step for step in self.steps if step.index in wanted and step.action not in ("skip", "fail"))
+        jobs = []
+        for tensor, group in groupby(steps, key=lambda step: step.layer.tensor):
+            jobs.append(Job(tensor, tuple(group), self.tensors[tensor]))
+        return sorted(jobs, key=lambda job: -job.flops)
 
 
 def make_plan(source: TensorSource, options: Options) -> Plan:
@@ -69,7 +131,8 @@ def make_plan(source: TensorSource, options: Options) -> Plan:
             f"{source.label}: no layer matches {patterns}; names look like {example.name!r} "
             "('spectra describe' lists them)"
         )
-    steps = tuple(_step(layer, options) for layer in chosen)
+    infos = {info.name: info for info in source.tensors}
+    steps = tuple(_step(i, layer, options, source.in_memory) for i, layer in enumerate(chosen))
     wanted = ("analyze", "entries") if options.layers else ("analyze",)
     if not any(step.action in wanted or (step.action == "entries" and step.layer.view) for step in steps):
         reason = next((f" ({step.layer.name}: {step.note})" for step in steps if step.note), "")
@@ -77,7 +140,23 @@ def make_plan(source: TensorSource, options: Options) -> Plan:
             f"{source.label}: no analyzable layer among {len(source.tensors)} tensors{reason}; "
             "give a checkpoint with floating-point weight matrices"
         )
-    return Plan(steps)
+    read = {step.layer.tensor: infos[step.layer.tensor] for step in steps if step.action in ("analyze", "entries")}
+    sizes = {name: 0 if source.in_memory else info.nbytes for name, info in read.items()}
+    return Plan(steps, sizes, options.dtype.itemsize * max((info.size for info in read.values()), default=0))
+
+
+def wide_jobs(jobs: Sequence[Job], workers: int) -> list[Job]:
+    """The jobs, of a list that begins with the costliest, that take all cores one after the other.
+
+    A core a job is what wastes least, but a job that outweighs all that could be done beside it would leave the other
+    cores idle.
+    """
+    left = sum(job.flops for job in jobs)
+    for number, job in enumerate(jobs):
+        left -= job.flops
+        if workers == 1 or len(job.steps) > 1 or job.flops <= left / (workers - 1):
+            return list(jobs[:number])
+    return list(jobs)
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
@@ -85,22 +164,27 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     return not patterns or any(name == pattern or fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _step(layer: Layer, options: Options) -> Step:
+def _step(index: int, layer: Layer, options: Options, in_memory: bool) -> Step:
     if layer.problem:
-        return Step(layer, "fail", layer.problem, 0.0)
+        return Step(index, layer, "fail", layer.problem, 0.0, 0)
     if layer.skip:
-        return Step(layer, "skip", layer.skip, 0.0)
-    entries = FLOPS_PER_ENTRY * float(math.prod(layer.shape))
+        return Step(index, layer, "skip", layer.skip, 0.0, 0)
+    size = math.prod(layer.shape)
+    entries = FLOPS_PER_LAYER + FLOPS_PER_ENTRY * float(size)
+    whole = options.dtype.itemsize * size
+    native = layer.dtype == options.precision and (layer.view is None or layer.view.contiguous)
+    copied, ordered = (0 if native else whole), (whole if in_memory else 0)
     if layer.view is None:
-        return Step(layer, "entries", "", entries)
+        return Step(index, layer, "entries", "", entries, copied + ordered)
     if layer.view.num_evals < options.min_evals:
         note = f"{layer.view.num_evals} eigenvalues, fewer than min_evals={options.min_evals}"
-        return Step(layer, "entries", note, entries)
-    return Step(layer, "analyze", "", entries + _spectrum_flops(layer))
+        return Step(index, layer, "entries", note, entries, copied + ordered)
+    gram = options.dtype.itemsize * gram_numbers(layer.view.N, layer.view.M)
+    return Step(index, layer, "analyze", "", entries + _spectrum_flops(layer), copied + max(ordered, gram))
 
 
 def _spectrum_flops(layer: Layer) -> float:
     assert layer.view is not None
     n, m, rf = float(layer.view.N), float(layer.view.M), layer.view.rf
     fit = 10 * float(layer.view.num_evals) ** 2
-    return rf * (2 * n * m**2 + REDUCTION_SLOWDOWN * 4 / 3 * m**3) + fit
+    return rf * (n * m**2 + REDUCTION_SLOWDOWN * 4 / 3 * m**3) + fit

@@ -1,131 +1,155 @@
-"""Carry out a plan: read a tensor, cut its layers, measure them, yield one result a layer."""
+"""Carry out a plan: one thread reads tensors ahead, others measure their layers, results come as they are finished."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from typing import NamedTuple
+import queue
+import threading
+from collections.abc import Collection, Iterator
+from typing import TypeAlias
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from spectra.engine.columns import spectral_columns, warnings
-from spectra.engine.entries import describe_entries
-from spectra.engine.esd import pooled_esd
+from spectra.engine.backends import Backend
+from spectra.engine.budget import Budget
+from spectra.engine.layer import measure, not_measured
 from spectra.engine.options import Options
-from spectra.engine.plan import Plan, Step
+from spectra.engine.plan import Job, Plan, Step, wide_jobs
 from spectra.errors import CheckpointError
-from spectra.kernels import Histogram
 from spectra.models.source import Array, TensorSource
-from spectra.report.result import LayerResult, Metric, WeightHistogram
+from spectra.report.result import LayerResult
+
+AT_ONCE = 2.4
+"""Bytes that tensors at work may take together, in units of the largest tensor in the computing type …"""
+
+ALWAYS = 96 << 20
+"""… or this many more, so that small models are worked on several layers at a time."""
 
 
-class Progress(NamedTuple):
-    """How far an analysis is; costs are in the plan's flops."""
-
-    name: str
-    """Layer that is about to be worked on; "" at the end."""
-    done: float
-    total: float
-    layer: int
-    layers: int
+Event: TypeAlias = tuple[Step, LayerResult | None]
+"""A layer that was begun (None) or finished."""
 
 
 def run(
-    plan: Plan, source: TensorSource, options: Options, progress: Callable[[Progress], None] | None = None
-) -> Iterator[LayerResult]:
-    """Yield the result of each step, in order; a layer that fails becomes a result that says so."""
-    held: tuple[str, Array] | None = None  # slices of one tensor follow each other: it is read once
-    done = 0.0
-    for number, step in enumerate(plan.steps):
-        if progress:
-            progress(Progress(step.layer.name, done, plan.flops, number, len(plan.steps)))
-        if step.action in ("skip", "fail"):
-            yield _result(step, "skipped" if step.action == "skip" else "failed", step.note)
-        else:
-            try:
-                if held is None or held[0] != step.layer.tensor:
-                    held = None  # let go of the last tensor before the next one is read
-                    held = (step.layer.tensor, source.read(step.layer.tensor))
-                yield _measure(step, held[1], options)
-            except CheckpointError as error:
-                yield _result(step, "failed", str(error))
-        done += step.flops
-    if progress:
-        progress(Progress("", plan.flops, plan.flops, len(plan.steps), len(plan.steps)))
+    plan: Plan, source: TensorSource, options: Options, backend: Backend, wanted: Collection[int]
+) -> Iterator[Event]:
+    """Carry out the wanted steps (their indices), costliest first, and yield when each begins and when it is finished.
+
+    A layer that fails has a result that says so. Closing the iterator ends the work after the layers in flight.
+    """
+    for step in plan.steps:
+        if step.index in wanted and step.action in ("skip", "fail"):
+            yield step, not_measured(step, step.note, "skipped" if step.action == "skip" else "failed")
+
+    # What takes all cores is decided for the whole plan: sums are rounded differently by two threads than by one, and
+    # a layer's numbers must not depend on which layers were left to do.
+    alone = {job.tensor for job in wide_jobs(plan.jobs(range(len(plan.steps))), backend.workers)}
+    jobs = plan.jobs(wanted)
+    wide = [job for job in jobs if job.tensor in alone]
+    narrow = [job for job in jobs if job.tensor not in alone]
+    budget = int(AT_ONCE * plan.largest) + ALWAYS
+    for batch, workers in ((wide, 1), (narrow, backend.workers)):
+        with backend.using(workers):
+            yield from _Crew(batch, source, options, backend, workers, Budget(budget)).events()
 
 
-def _measure(step: Step, tensor: Array, options: Options) -> LayerResult:
-    """Everything about one layer whose tensor has been read."""
-    view = step.layer.view
-    cut = np.asarray(view.matrices(tensor) if view else tensor)
-    with np.errstate(over="ignore"):  # what does not fit float32 becomes infinite and is reported below
-        weights = np.ascontiguousarray(cut, dtype=np.float64 if options.precision == "float64" else np.float32)
-    broken = int(weights.size - np.count_nonzero(np.isfinite(weights)))
-    if broken:
-        return _result(step, "failed", _broken(cut, weights, broken))
-    largest = max(float(weights.max()), -float(weights.min()))
-    if 0 < largest < float(jnp.finfo(weights.dtype).tiny):
-        return _result(step, "failed", f"all entries are subnormal (largest {largest:.3g}): scale them up")
-    with jax.enable_x64(True) if options.precision == "float64" else nullcontext():
-        entries = describe_entries(weights)
-        esd = pooled_esd(weights, options) if step.action == "analyze" else None
-    metrics: dict[str, Metric] = {}
-    status, warning = "success", ""
-    if esd is not None and view is not None:
-        columns = spectral_columns(esd, view)
-        metrics.update({"method": esd.route}, **columns)
-        warning = "; ".join(warnings(columns))
-    elif view is not None:
-        status, warning = "skipped", step.note
-    return _result(
-        step,
-        status,
-        warning,
-        {**metrics, **entries.columns},
-        _shown(entries.linear),
-        _shown(entries.log),
-        None if esd is None else esd.eigenvalues,
-    )
+class _Crew:
+    """A reader and several workers on a list of jobs; tensors go from the one to the others through a queue.
+
+    The reader waits until the memory for the next job is free. Each step of a job is a piece of work of its own, so
+    that the slices of one tensor are shared out too; when the last one is done the memory is free again.
+    """
+
+    def __init__(
+        self,
+        jobs: list[Job],
+        source: TensorSource,
+        options: Options,
+        backend: Backend,
+        workers: int,
+        budget: Budget,
+    ) -> None:
+        self._jobs, self._source, self._options, self._backend = jobs, source, options, backend
+        self._budget = budget
+        self._work: queue.SimpleQueue[tuple[_Held, Step] | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
+        self._stopped = threading.Event()
+        self._left = sum(len(job.steps) for job in jobs)
+        self._workers = min(workers, self._left)
+        # Daemons: an interrupted program does not wait for the decomposition of a large matrix.
+        targets = [self._read, *[self._measure] * self._workers]
+        self._threads = [threading.Thread(target=target, daemon=True) for target in targets]
+
+    def events(self) -> Iterator[Event]:
+        """What happens, until all jobs are done; an exception in a thread is raised here."""
+        if not self._jobs:
+            return
+        for thread in self._threads:
+            thread.start()
+        try:
+            while self._left:
+                event = self._events.get()
+                if isinstance(event, BaseException):
+                    raise event
+                self._left -= event[1] is not None
+                yield event
+        finally:
+            self._stopped.set()
+            self._budget.close()
+            for _ in range(self._workers):
+                self._work.put(None)
+
+    def _read(self) -> None:
+        try:
+            for job in self._jobs:
+                held = _Held(job, self._workers)
+                if not self._budget.take(held.nbytes):
+                    return
+                held.read(self._source)
+                for step in job.steps:
+                    self._work.put((held, step))
+        except BaseException as error:  # of whatever kind: the main thread must not wait for ever
+            self._events.put(error)
+
+    def _measure(self) -> None:
+        try:
+            while (piece := self._work.get()) is not None and not self._stopped.is_set():
+                held, step = piece
+                self._events.put((step, None))
+                result = self._result(held, step)
+                if held.let_go():
+                    self._budget.give(held.nbytes)
+                del piece, held  # the tensor, before the next one is waited for
+                self._events.put((step, result))
+        except BaseException as error:
+            self._events.put(error)
+
+    def _result(self, held: _Held, step: Step) -> LayerResult:
+        if isinstance(held.tensor, CheckpointError):
+            return not_measured(step, str(held.tensor))
+        assert held.tensor is not None
+        threads = self._backend.workers if self._workers == 1 else 1
+        return measure(step, held.tensor, self._options, self._backend, not self._source.in_memory, threads)
 
 
-def _shown(h: Histogram) -> WeightHistogram:
-    return WeightHistogram(np.asarray(h.edges), np.asarray(h.counts), int(h.underflow), int(h.overflow))
+class _Held:
+    """A tensor while its layers are measured."""
 
+    def __init__(self, job: Job, workers: int) -> None:
+        self.job = job
+        self.tensor: Array | CheckpointError | None = None
+        at_once = sorted((step.nbytes for step in job.steps), reverse=True)[:workers]
+        self.nbytes = job.nbytes + sum(at_once)
+        self._left = len(job.steps)
+        self._lock = threading.Lock()
 
-def _broken(cut: np.ndarray, weights: np.ndarray, count: int) -> str:
-    kind = "NaN" if np.isnan(weights).any() else "infinite"
-    if np.isfinite(np.asarray(cut, np.float64)).all():
-        return f"{count} of {weights.size} entries exceed float32: use precision float64"
-    return f"{kind} in {count} of {weights.size} entries: repair or retrain this layer"
+    def read(self, source: TensorSource) -> None:
+        try:
+            self.tensor = source.read(self.job.tensor)
+        except CheckpointError as error:
+            self.tensor = error
 
-
-def _result(
-    step: Step,
-    status: str,
-    warning: str,
-    metrics: dict[str, Metric] | None = None,
-    histogram: WeightHistogram | None = None,
-    log_histogram: WeightHistogram | None = None,
-    eigenvalues: np.ndarray | None = None,
-) -> LayerResult:
-    layer = step.layer
-    shape: dict[str, Metric] = dict.fromkeys(("M", "N", "Q", "rf", "num_evals"))
-    if view := layer.view:
-        shape = {"M": view.M, "N": view.N, "Q": view.N / view.M if view.M else None, "rf": view.rf}
-        shape["num_evals"] = view.num_evals
-    return LayerResult(
-        name=layer.name,
-        kind=layer.kind,
-        role=layer.role,
-        depth=layer.depth,
-        shape=layer.shape,
-        dtype=layer.dtype,
-        status=status,
-        warning=warning,
-        metrics=shape | (metrics or {}),
-        histogram=histogram,
-        log_histogram=log_histogram,
-        eigenvalues=eigenvalues,
-    )
+    def let_go(self) -> bool:
+        """Whether that was the last layer of the tensor, which is gone then."""
+        with self._lock:
+            self._left -= 1
+            if not self._left:
+                self.tensor = None
+            return not self._left

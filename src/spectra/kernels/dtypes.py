@@ -40,7 +40,7 @@ def to_mask(where: Bool[AnyArray, "*mask"] | None, x: Shaped[AnyArray, "*shape"]
     return jnp.broadcast_to(where, x.shape)
 
 
-def eps(x: Float[Array, "*shape"]) -> float:
+def eps(x: Float[AnyArray, "*shape"]) -> float:
     """Distance from 1 to the next number in the element type of `x`."""
     return float(jnp.finfo(x.dtype).eps)
 

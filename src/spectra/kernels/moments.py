@@ -42,7 +42,7 @@ class Moments(NamedTuple):
     """Hoyer sparsity (√n − l1/l2)/(√n − 1): 0 if all magnitudes are equal, 1 for a single nonzero (Hoyer 2004)."""
 
 
-class _Blocks(NamedTuple):
+class Blocks(NamedTuple):
     """Count, mean and central power sums of blocks."""
 
     size: Float[AnyArray, "*blocks"]
@@ -106,7 +106,7 @@ def moments(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = 
     blocks, rough = (jax.tree.map(lambda *pair: jnp.concatenate(pair), *half) for half in zip(*sums, strict=True))
     # Means relative to that of a full block: their differences are exact, their sums with the rest are not.
     pilot = rough[jnp.argmax(blocks.size)]
-    total = _combine(blocks._replace(mean=(rough - pilot) + blocks.mean))
+    total = combine(blocks._replace(mean=(rough - pilot) + blocks.mean))
     l1, squares = (
         jnp.sum(jnp.concatenate([jnp.sum(term(w), axis=1) for w, _ in pieces])) for term in (jnp.abs, jnp.square)
     )
@@ -140,7 +140,7 @@ def moments(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = 
 
 def _block_sums(
     w: Float[Array, "blocks size"], mask: Bool[Array, "blocks size"]
-) -> tuple[_Blocks, Float[Array, " blocks"]]:
+) -> tuple[Blocks, Float[Array, " blocks"]]:
     """Central power sums of each row of entries (0 outside the mask), and its rough mean, which `mean` corrects."""
     count = jnp.sum(mask, axis=1, dtype=w.dtype)
     size = jnp.maximum(count, 1)
@@ -153,10 +153,10 @@ def _block_sums(
     d = jnp.where(mask, off - rest[:, None], 0)
     square = d * d
     sums = (jnp.sum(term, axis=1) for term in (square, square * d, square * square))
-    return _Blocks(count, rest, *sums), rough
+    return Blocks(count, rest, *sums), rough
 
 
-def _combine(b: _Blocks) -> _Blocks:
+def combine(b: Blocks) -> Blocks:
     """Central power sums of the union of all blocks; scalars. Works on JAX and on NumPy arrays alike."""
     n = b.size.sum()
     pilot = b.mean[0]
@@ -165,7 +165,7 @@ def _combine(b: _Blocks) -> _Blocks:
     m2 = (b.m2 + b.size * d**2).sum()
     m3 = (b.m3 + 3 * d * b.m2 + b.size * d**3).sum()
     m4 = (b.m4 + 4 * d * b.m3 + 6 * d**2 * b.m2 + b.size * d**4).sum()
-    return _Blocks(n, mean, m2, m3, m4)
+    return Blocks(n, mean, m2, m3, m4)
 
 
 def merge_moments(*parts: Moments) -> Moments:
@@ -189,7 +189,7 @@ def merge_moments(*parts: Moments) -> Moments:
     m2 = m.count * std**2
     m3 = np.where(m2 > 0, m.skewness, 0) * m2 * std
     m4 = np.where(m2 > 0, m.kurtosis + 3, 0) * m2 * std**2
-    total = _combine(_Blocks(m.count, mean, m2, m3, m4))
+    total = combine(Blocks(m.count, mean, m2, m3, m4))
     n, variance = total.size, total.m2 / total.size
     l1, l2, root = m.l1.sum(), unit * np.sqrt(((m.l2 / unit) ** 2).sum()), np.sqrt(n)
     spread = variance > 0

@@ -33,7 +33,7 @@ def _jvp(
     (x,), (dx,) = primals, tangents
     values, vectors = jnp.linalg.eigh(x, symmetrize_input=False)
     # First-order perturbation, dλᵢ = vᵢᵀ dX vᵢ: no division by gaps, so it is finite for repeated eigenvalues too.
-    moved = jnp.matmul(dx, vectors, precision=lax.Precision.HIGHEST)
+    moved = jnp.matmul(_from_lower(dx), vectors, precision=lax.Precision.HIGHEST)
     return values, jnp.sum(vectors * moved, axis=-2)
 
 
@@ -45,7 +45,12 @@ def _by_tridiagonal(x: Float[Array, "*batch n n"]) -> Float[Array, "*batch n"]:
 
 
 def _by_eigh(x: Float[Array, "*batch n n"]) -> Float[Array, "*batch n"]:
-    return jnp.linalg.eigvalsh(x, symmetrize_input=False)
+    return jnp.linalg.eigvalsh(_from_lower(x), symmetrize_input=False)
+
+
+def _from_lower(x: Float[Array, "*batch n n"]) -> Float[Array, "*batch n n"]:
+    """The symmetric matrix with this lower triangle; what stands above the diagonal is not read."""
+    return jnp.tril(x) + jnp.swapaxes(jnp.tril(x, -1), -1, -2)
 
 
 _primitive = Primitive("spectra_symmetric_eigenvalues")

@@ -55,6 +55,12 @@ class MatrixView:
         """Number of eigenvalues in the pooled ESD: M for each position."""
         return self.M * self.rf
 
+    @property
+    def contiguous(self) -> bool:
+        """Whether the matrices of a C-ordered tensor lie in memory as they are cut, without a copy."""
+        left = (*self.positions, *self.rows, *self.cols)
+        return left == tuple(range(len(self.shape) - len(left), len(self.shape)))
+
     def part(self, axis: int, count: int, entry: int) -> MatrixView:
         """The view of one of `count` equal parts that follow each other along an axis, such as a recurrent gate."""
 

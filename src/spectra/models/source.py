@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import jax
+import ml_dtypes  # noqa: F401 - importing it teaches NumPy the names bfloat16, float8_e4m3fn, …
 import numpy as np
 
 Array: TypeAlias = np.ndarray | jax.Array
@@ -38,6 +39,15 @@ class TensorInfo:
         """Number of entries."""
         return math.prod(self.shape)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its entries; four an entry for types that NumPy does not know."""
+        try:
+            width = np.dtype(self.dtype).itemsize
+        except TypeError:
+            width = 4
+        return width * self.size
+
 
 @runtime_checkable
 class TensorSource(Protocol):
@@ -51,11 +61,15 @@ class TensorSource(Protocol):
         The axis convention that the format implies; None where the leaf name of each tensor must decide.
     tensors
         All tensors, known from headers alone.
+    in_memory
+        Whether `read` hands out arrays that somebody else holds, so that they cost nothing and must not be changed;
+        else each call reads a new array from a file.
     """
 
     label: str
     layout: Layout | None
     tensors: tuple[TensorInfo, ...]
+    in_memory: bool
 
     def read(self, name: str) -> Array:
         """Read one tensor in its own dtype and shape.

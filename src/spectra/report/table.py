@@ -142,8 +142,13 @@ def summary_line(report: Report) -> str:
     return f"{short_name(report.label, 1000)}: {', '.join(parts)}; {s['weights']:,} weights{took}"
 
 
-PLAN_COLUMNS = {"kind": 5, "role": 8, "shape": 2, "dtype": 6, "matrices": 4, "N": 7, "M": 7, "action": 1, "gflops": 3}
+PLAN_COLUMNS = {
+    **{"kind": 5, "role": 8, "shape": 2, "dtype": 6, "matrices": 4, "N": 7, "M": 7, "action": 1},
+    **{"order": 9, "bucket": 9, "gflops": 3, "peak_megabytes": 9},
+}
 """Columns of the plan with their ranks; those of high numbers go first."""
+
+NUMBERS = {"matrices", "N", "M", "order", "gflops", "peak_megabytes"}
 
 
 def print_plan(frame: pd.DataFrame, console: Console) -> None:
@@ -160,7 +165,7 @@ def print_plan(frame: pd.DataFrame, console: Console) -> None:
     table = Table(box=None, padding=(0, 1), pad_edge=False)
     table.add_column("layer", no_wrap=True)
     for name in kept:
-        table.add_column(name, justify="right" if name in ("matrices", "N", "M", "gflops") else "left", no_wrap=True)
+        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=True)
     table.add_column("note", no_wrap=True)
     for row, (name, note) in enumerate(zip(names, notes, strict=True)):
         table.add_row(*map(Text, (name, *(cells[column][row] for column in kept), note)))

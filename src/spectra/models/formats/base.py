@@ -98,6 +98,8 @@ class ListedSource(Generic[Entry]):
         Fetches one tensor; what it raises is wrapped, what it returns is checked against the description.
     release
         Called once by ``close``.
+    in_memory
+        See `TensorSource`.
     """
 
     def __init__(
@@ -107,9 +109,11 @@ class ListedSource(Generic[Entry]):
         entries: Iterable[tuple[TensorInfo, Entry]],
         load: Callable[[TensorInfo, Entry], Array],
         release: Callable[[], None] | None = None,
+        in_memory: bool = False,
     ) -> None:
         self.label = label
         self.layout = layout
+        self.in_memory = in_memory
         self._entries: dict[str, tuple[TensorInfo, Entry]] = {}
         for info, entry in entries:
             if info.name in self._entries:

@@ -41,7 +41,7 @@ def open_memory(target: Any) -> TensorSource:
         raise _error("it holds no arrays", "pass a model's parameters as jax, numpy or torch arrays")
     every_torch = all(_is(leaf, "torch", "Tensor") for _, leaf in entries)
     layout: Layout | None = "flax" if is_nnx else "torch" if every_torch else None
-    return ListedSource(LABEL, layout, entries, lambda _, leaf: _value(leaf))
+    return ListedSource(LABEL, layout, entries, lambda _, leaf: _value(leaf), in_memory=True)
 
 
 def _error(what: str, remedy: str) -> InputError:

@@ -74,7 +74,10 @@ def _open_all(folder: Path, files: Iterable[str], asked_by: str, open_shard: Ope
 
 def _join(label: str, layout: Layout | None, entries: Entries, shards: list[TensorSource]) -> TensorSource:
     # each shard's own read names the shard in its errors, which is what the user has to replace
-    return ListedSource(label, layout, entries, lambda info, shard: shard.read(info.name), lambda: _close_all(shards))
+    in_memory = any(shard.in_memory for shard in shards)
+    return ListedSource(
+        label, layout, entries, lambda info, shard: shard.read(info.name), lambda: _close_all(shards), in_memory
+    )
 
 
 def _close_all(shards: Iterable[TensorSource]) -> None:

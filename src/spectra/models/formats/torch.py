@@ -66,7 +66,12 @@ def _open_file(path: Path, label: str) -> TensorSource:
         (where, leaf) for where, leaf in walk(content, container_children, label) if isinstance(leaf, torch.Tensor)
     ]
     entries = [(_described(name, tensor), tensor) for name, tensor in _named(leaves)]
-    return ListedSource(label, "torch", entries, lambda info, tensor: to_numpy(tensor, tensor_label(label, info.name)))
+
+    def load(info: TensorInfo, tensor: Any) -> np.ndarray:
+        return to_numpy(tensor, tensor_label(label, info.name))
+
+    # The arrays share memory with the file's map, and with each other where weights are tied.
+    return ListedSource(label, "torch", entries, load, in_memory=True)
 
 
 def _named(leaves: list[tuple[TreePath, Any]]) -> list[tuple[str, Any]]:

@@ -1,0 +1,111 @@
+"""Everything about one layer whose tensor has been read."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import jax
+import numpy as np
+
+from spectra.engine.backends import Backend
+from spectra.engine.columns import spectral_columns, warnings
+from spectra.engine.entries import describe_entries
+from spectra.engine.esd import pooled_esd
+from spectra.engine.options import Options
+from spectra.engine.plan import Step
+from spectra.kernels import Histogram
+from spectra.models.source import Array
+from spectra.report.result import LayerResult, Metric, WeightHistogram
+
+
+def measure(
+    step: Step, tensor: Array, options: Options, backend: Backend, ours: bool = False, threads: int = 1
+) -> LayerResult:
+    """The result of one layer.
+
+    Parameters
+    ----------
+    tensor
+        The tensor that it is cut from, in its own type.
+    ours
+        Whether the tensor may be overwritten.
+    threads
+        How many threads may be used beside those of `backend`.
+    """
+    view = step.layer.view
+    whole = np.asarray(tensor)
+    cut = np.asarray(view.matrices(whole) if view else whole)
+    with np.errstate(over="ignore"):  # what does not fit float32 becomes infinite and is reported below
+        weights = np.ascontiguousarray(cut, dtype=options.dtype)
+    largest = max(float(weights.max()), -float(weights.min())) if weights.size else 0.0
+    if not np.isfinite(largest):
+        return not_measured(step, _broken(cut, weights))
+    if 0 < largest < float(np.finfo(weights.dtype).tiny):
+        return not_measured(step, f"all entries are subnormal (largest {largest:.3g}): scale them up")
+    with jax.enable_x64(True) if options.precision == "float64" else nullcontext():
+        esd = pooled_esd(weights, options, backend) if step.action == "analyze" else None
+        entries = describe_entries(weights)
+    metrics: dict[str, Metric] = {}
+    status, warning = "success", ""
+    if esd is not None and view is not None:
+        columns = spectral_columns(esd, view)
+        metrics.update({"method": esd.route}, **columns)
+        warning = "; ".join(warnings(columns))
+    elif view is not None:
+        status, warning = "skipped", step.note
+    return _result(
+        step,
+        status,
+        warning,
+        {**metrics, **entries.columns},
+        _shown(entries.linear),
+        _shown(entries.log),
+        None if esd is None else esd.eigenvalues,
+    )
+
+
+def not_measured(step: Step, why: str, status: str = "failed") -> LayerResult:
+    """The result of a layer that was not measured."""
+    return _result(step, status, why)
+
+
+def _shown(h: Histogram) -> WeightHistogram:
+    return WeightHistogram(np.asarray(h.edges), np.asarray(h.counts), int(h.underflow), int(h.overflow))
+
+
+def _broken(cut: np.ndarray, weights: np.ndarray) -> str:
+    count = weights.size - np.count_nonzero(np.isfinite(weights))
+    kind = "NaN" if np.isnan(weights).any() else "infinite"
+    if np.isfinite(np.asarray(cut, np.float64)).all():
+        return f"{count} of {weights.size} entries exceed float32: use precision float64"
+    return f"{kind} in {count} of {weights.size} entries: repair or retrain this layer"
+
+
+def _result(
+    step: Step,
+    status: str,
+    warning: str,
+    metrics: dict[str, Metric] | None = None,
+    histogram: WeightHistogram | None = None,
+    log_histogram: WeightHistogram | None = None,
+    eigenvalues: np.ndarray | None = None,
+) -> LayerResult:
+    layer = step.layer
+    shape: dict[str, Metric] = dict.fromkeys(("M", "N", "Q", "rf", "num_evals"))
+    if view := layer.view:
+        shape = {"M": view.M, "N": view.N, "Q": view.N / view.M if view.M else None, "rf": view.rf}
+        shape["num_evals"] = view.num_evals
+    return LayerResult(
+        name=layer.name,
+        kind=layer.kind,
+        role=layer.role,
+        depth=layer.depth,
+        shape=layer.shape,
+        dtype=layer.dtype,
+        status=status,
+        warning=warning,
+        metrics=shape | (metrics or {}),
+        histogram=histogram,
+        log_histogram=log_histogram,
+        eigenvalues=eigenvalues,
+    )
