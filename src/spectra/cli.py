@@ -150,8 +150,7 @@ def analyze(
         if path is not None:
             _refuse_overwrite(check_writable(path, suffixes), models)
     _use_compilation_cache()
-    leads = _join() if distributed else True
-    with _progress_bar(shown=leads) as progress:
+    with _processes(distributed) as leads, _progress_bar(shown=leads) as progress:
         reports = analyze_models(
             models, options, run_dir=run_dir, outputs=(out, report), progress=progress, tell=_complain
         )
@@ -169,14 +168,28 @@ def analyze(
     return _complain_of_failed(reports)
 
 
-def _join() -> bool:
-    """Become one of several processes; whether it is the one that writes and prints."""
+@contextmanager
+def _processes(several: bool) -> Iterator[bool]:
+    """Whether this process writes and prints: the only one, or the first of several, which it joins."""
+    if not several:
+        yield True
+        return
+    import ctypes
+
     import jax
 
     from spectra.engine.distributed import join
 
-    join()
-    return jax.process_index() == 0
+    # Gloo, which connects processes that have CPUs only, tells of it on C's standard output.
+    results = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        join()
+        yield jax.process_index() == 0
+    finally:
+        ctypes.CDLL(None).fflush(None)
+        os.dup2(results, 1)
+        os.close(results)
 
 
 def _complain_of_failed(reports: Sequence[Report], limit: int = 5) -> int:

@@ -26,12 +26,12 @@ def join() -> None:
     InputError
         If neither does.
     """
+    count, number = (_number(name) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
     try:
-        count, number = (_number(name) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
         jax.distributed.initialize(num_processes=count, process_id=number)
     except (ValueError, RuntimeError) as error:
         remedy = "run it by scripts/launch, srun or mpirun, or set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, "
-        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        detail = str(error).partition("\n")[0].rstrip(".")
         raise InputError(f"no other processes to join ({detail}); {remedy}JAX_PROCESS_ID") from error
 
 

@@ -15,7 +15,7 @@ from spectra.engine.cells import Cells, distinct
 from spectra.engine.ordered import Ordered
 from spectra.kernels.histogram import Histogram
 
-FEW = 1 << 16
+FEW = 1 << 15
 """Up to this many entries sorting them is cheaper than the tables of cells."""
 
 BINS = 100
@@ -32,19 +32,17 @@ class Entries(NamedTuple):
     """Of the magnitudes; exact zeros are its underflow."""
 
 
-def describe_entries(w: np.ndarray, threads: int = 1) -> Entries:
+def describe_entries(w: np.ndarray) -> Entries:
     """Measure the entries of a layer, which must all be finite.
 
     Parameters
     ----------
     w
         Entries of any shape, float32 or float64.
-    threads
-        Threads among which the entries of one large layer are shared.
     """
     flat = np.ascontiguousarray(w).ravel()
     source: Ordered | Cells
-    source = Ordered(np.sort(flat)) if flat.size <= FEW else distinct(flat, threads) or Cells(flat, threads)
+    source = Ordered(np.sort(flat)) if flat.size <= FEW else distinct(flat) or Cells(flat)
     s = source.summary()
     linear = edges_between(s.min, s.max, flat.dtype)
     log = edges_between(s.smallest, max(-s.min, s.max), flat.dtype, log=True)

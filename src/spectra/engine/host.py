@@ -12,8 +12,8 @@ from spectra.engine import lapack
 from spectra.engine.two_stage import LARGE, two_stage
 from spectra.kernels.spectrum import BLOCK, GRAM_ERROR, GRAM_ERROR_BY_SIZE, SVD_ERROR, Route, error_bound
 
-SAFE = 2.0**40
-"""Largest magnitudes within this factor of 1 leave the Gram matrix in range; beyond, the matrix is scaled first."""
+SAFE = 2.0**16
+"""Largest magnitudes within this factor of 1 keep λ² in float32's range; beyond, the matrix is scaled first."""
 
 
 def host_spectrum(w: np.ndarray, route: Route) -> tuple[np.ndarray, float]:

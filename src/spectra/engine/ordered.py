@@ -16,6 +16,9 @@ from spectra.kernels.moments import Blocks, combine
 PIECE = 1 << 18
 """Entries converted to float64 at a time."""
 
+ROW = 4096
+"""Entries whose sum is rounded to their own precision; sums of rows add up in float64. BLAS starts no thread for it."""
+
 
 class Summary(NamedTuple):
     """Moments and norms of the entries; NaN where a quantity does not exist."""
@@ -91,18 +94,18 @@ class Ordered:
         unit = unit_of(max(-low, high))
         x = self._values.astype(np.float64) / unit
         weight = np.ones(x.size) if self._counts is None else self._counts.astype(np.float64)
-        mean = np.dot(weight, x) / self._size
+        mean = dot(weight, x) / self._size
         d = x - mean
-        rest = np.dot(weight, d) / self._size
+        rest = dot(weight, d) / self._size
         d -= rest
         square = d * d
         weighted = weight * square
-        sums = (weighted.sum(), np.dot(weighted, d), np.dot(weighted, square))
+        sums = (weighted.sum(), dot(weighted, d), dot(weighted, square))
         blocks = Blocks(*(np.array([value]) for value in (self._size, mean + rest, *sums)))
         first, last = np.searchsorted(self._values, 0.0, "left"), np.searchsorted(self._values, 0.0, "right")
         near = (-self._values[first - 1] if first > 0 else np.inf, self._values[last] if last < x.size else np.inf)
         zeros = last - first if self._counts is None else self._counts[first:last].sum()
-        return summarise(blocks, unit, low, high, float(min(near)), float(np.dot(weight, np.abs(x))), int(zeros))
+        return summarise(blocks, unit, low, high, float(min(near)), float(dot(weight, np.abs(x))), int(zeros))
 
     def rank(self, thresholds: np.ndarray, ranks: np.ndarray) -> Ranks:
         """Counts below thresholds, entries by rank, Gini index; overwrites values that have no counts."""
@@ -118,7 +121,7 @@ class Ordered:
         order = np.argsort(magnitudes)
         magnitudes, counts = magnitudes[order].astype(np.float64), self._counts[order]
         weighted = counts * (magnitudes / unit_of(magnitudes[-1]))
-        gini = np.dot(weighted, group_ranks(counts)) / weighted.sum() if magnitudes[-1] > 0 else math.nan
+        gini = dot(weighted, group_ranks(counts)) / weighted.sum() if magnitudes[-1] > 0 else math.nan
         return Ranks(below, entries, float(gini))
 
 
@@ -132,8 +135,15 @@ def _gini(ascending: np.ndarray) -> float:
     for start in range(0, n, PIECE):  # a large array in float64 would not stay in the cache
         piece = ascending[start : start + PIECE].astype(np.float64) / unit
         total += piece.sum()
-        weighted += 2 * np.dot(piece, step[: piece.size]) + (2 * start + 1 - n) * piece.sum()
+        weighted += 2 * dot(piece, step[: piece.size]) + (2 * start + 1 - n) * piece.sum()
     return float(weighted / n / total)
+
+
+def dot(a: np.ndarray, b: np.ndarray) -> float:
+    """Scalar product, rounded to the precision of the entries only row by row."""
+    whole = a.size - a.size % ROW
+    rows = np.vecdot(a[:whole].reshape(-1, ROW), b[:whole].reshape(-1, ROW))
+    return float(rows.sum(dtype=np.float64)) + float(np.dot(a[whole:], b[whole:]))
 
 
 def group_ranks(counts: np.ndarray) -> np.ndarray:

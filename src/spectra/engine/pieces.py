@@ -7,14 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spectra.engine.ordered import Summary, summarise, unit_of
+from spectra.engine.ordered import ROW, Summary, dot, summarise, unit_of
 from spectra.kernels.moments import Blocks
 
-PIECE = 1 << 16
+PIECE = 1 << 17
 """Entries whose moments are taken about one mean, in cache."""
-
-ROW = 4096
-"""Entries whose sum is rounded to their own precision; sums of rows add up in float64. BLAS starts no thread for it."""
 
 ORDINARY = (2.0**-20, 2.0**20)
 """Largest magnitudes of a piece whose fourth powers need no scaling in float32."""
@@ -113,10 +110,3 @@ class Measure:
         whole = x.size - x.size % ROW
         rows = np.vecdot(x[:whole].reshape(-1, ROW), self._ones)
         return float(rows.sum(dtype=np.float64)) + float(x[whole:].sum(dtype=np.float64))
-
-
-def dot(a: np.ndarray, b: np.ndarray) -> float:
-    """Scalar product, rounded to the precision of the entries only row by row."""
-    whole = a.size - a.size % ROW
-    rows = np.vecdot(a[:whole].reshape(-1, ROW), b[:whole].reshape(-1, ROW))
-    return float(rows.sum(dtype=np.float64)) + float(np.dot(a[whole:], b[whole:]))
