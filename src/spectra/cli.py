@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from spectra.engine.progress import Progress
     from spectra.report.result import Report
+    from spectra.report.save import Table
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -187,6 +188,7 @@ def _processes(several: bool) -> Iterator[bool]:
         join()
         yield jax.process_index() == 0
     finally:
+        jax.distributed.shutdown()
         ctypes.CDLL(None).fflush(None)
         os.dup2(results, 1)
         os.close(results)
@@ -209,28 +211,27 @@ def describe(models: tuple[str, ...], out: Path | None, **choices: Any) -> int:
     """Show what would be analyzed in each MODEL: layers, kinds, shapes, matrices, cost. Reads headers only."""
     from contextlib import closing
 
-    import pandas as pd
-
-    from spectra.engine.describe import plan_frame
+    from spectra.engine.describe import plan_table
     from spectra.engine.options import Options
     from spectra.engine.plan import make_plan
     from spectra.models.formats import open_source
-    from spectra.report.save import TABLE_SUFFIXES, check_writable, save_frame
+    from spectra.report.save import TABLE_SUFFIXES, check_writable, save_columns
     from spectra.report.table import print_plan
 
     options = Options(**choices)
     if out is not None:
         _refuse_overwrite(check_writable(out, TABLE_SUFFIXES), models)
-    frames = []
+    plans: list[Table] = []
     for model in models:
         with closing(open_source(model)) as source:
-            frames.append(plan_frame(make_plan(source, options), options))
-            frames[-1].insert(1, "model", source.label)
+            plan = plan_table(make_plan(source, options), options)
+            named: Table = {"name": plan.pop("name"), "model": [source.label] * len(plan["kind"])}
+            plans.append(named | plan)
     if out is not None:
-        save_frame(pd.concat(frames, ignore_index=True), out)
+        save_columns({name: [value for plan in plans for value in plan[name]] for name in plans[0]}, out)
     with _printing() as console:
-        for frame in frames:
-            print_plan(frame, console)
+        for plan in plans:
+            print_plan(plan, console)
     return 0
 
 

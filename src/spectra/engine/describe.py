@@ -12,6 +12,8 @@ from spectra.engine.options import Backend, Conv, Gates, Options, Precision
 from spectra.engine.plan import Plan, make_plan
 from spectra.models.formats import open_source
 from spectra.models.source import Layout
+from spectra.report.result import Metric
+from spectra.report.save import Table, to_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,17 +44,15 @@ def describe(
     """
     options = Options(layers, conv, gates, precision, min_evals=min_evals, layout=layout, backend=backend)
     with closing(open_source(model)) as source:
-        return plan_frame(make_plan(source, options), options)
+        return to_frame(plan_table(make_plan(source, options), options))
 
 
-def plan_frame(plan: Plan, options: Options) -> pd.DataFrame:
+def plan_table(plan: Plan, options: Options) -> Table:
     """The plan as a table; columns as `describe` lists them."""
-    import pandas as pd
-
     backend = choose_backend(options, plan)
     jobs = plan.jobs(range(len(plan.steps)))
     order = {step.index: place for place, step in enumerate(step for job in jobs for step in job.steps)}
-    rows = []
+    rows: list[dict[str, Metric]] = []
     for step in plan.steps:
         layer, view = step.layer, step.layer.view
         rows.append(
@@ -78,5 +78,4 @@ def plan_frame(plan: Plan, options: Options) -> pd.DataFrame:
                 "peak_megabytes": (plan.tensors.get(layer.tensor, 0) + step.nbytes) / 1e6,
             }
         )
-    frame = pd.DataFrame(rows)
-    return frame.astype(dict.fromkeys(("depth", "matrices", "N", "M", "num_evals", "order"), "Int64"))
+    return {name: [row[name] for row in rows] for name in rows[0]}

@@ -120,9 +120,9 @@ class Report:
 
         Whole-number columns have pandas' ``Int64``, so that a missing value stays missing.
         """
-        from spectra.report.save import to_frame
+        from spectra.report.save import to_frame, to_table
 
-        return to_frame([self])
+        return to_frame(to_table([self]))
 
     def summary(self) -> dict[str, Any]:
         """Counts, medians over the fitted layers, and the number of layers that carry each warning."""

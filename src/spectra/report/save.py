@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from spectra.errors import OutputError
 from spectra.report.result import LayerResult, Metric, Report
@@ -20,18 +23,28 @@ HTML_SUFFIXES = (".html", ".htm")
 INTEGERS = {
     *("depth", "M", "N", "rf", "num_evals", "num_pl_spikes"),
     *("matrix_rank", "rank_loss", "weak_rank_loss", "num_unresolved", "detX_num", "count"),
+    *("matrices", "order"),
 }
-TEXTS = {"name", "model", "kind", "role", "shape", "dtype", "status", "warning", "method"}
+TEXTS = {"name", "model", "kind", "role", "shape", "dtype", "status", "warning", "method", "action", "note", "bucket"}
 
 
-def to_frame(reports: Sequence[Report]) -> pd.DataFrame:
+Table: TypeAlias = dict[str, list[Metric]]
+"""Columns by name, all of one length; None where a value is missing."""
+
+
+def to_table(reports: Sequence[Report]) -> Table:
     """One table of all layers of all reports; the column `model` tells them apart."""
+    rows = [_row(report.label, layer) for report in reports for layer in report]
+    columns = dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row)
+    return {name: [row.get(name) for row in rows] for name in columns}
+
+
+def to_frame(table: Table) -> pd.DataFrame:
+    """The table as pandas has it; whole numbers have the type `Int64`, in which values can be missing."""
     import pandas as pd
 
-    rows = [_row(report.label, layer) for report in reports for layer in report]
-    columns = list(dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row))
-    frame = pd.DataFrame.from_records(rows, columns=columns)
-    for name in columns:
+    frame = pd.DataFrame(table)
+    for name in table:
         if name in INTEGERS:
             frame[name] = frame[name].astype("Int64")
         elif name not in TEXTS:
@@ -82,19 +95,40 @@ def check_writable(path: str | Path, suffixes: Sequence[str]) -> Path:
 
 def save_table(reports: Sequence[Report], path: str | Path) -> None:
     """Write the table of all reports; `Report.save` describes the formats."""
-    save_frame(to_frame(reports), path)
+    save_columns(to_table(reports), path)
 
 
-def save_frame(frame: pd.DataFrame, path: str | Path) -> None:
+def save_columns(table: Table, path: str | Path) -> None:
     """Write a table in the format of the suffix."""
     target = check_writable(path, TABLE_SUFFIXES)
     match target.suffix.lower():
         case ".csv":
-            _replace(target, lambda place: frame.to_csv(place, index=False))
+            _replace(target, lambda place: _write_csv(table, place))
         case ".json":
-            _replace(target, lambda place: frame.to_json(place, orient="records", indent=1, double_precision=15))
+            _replace(target, lambda place: _write_json(table, place))
         case ".parquet":
-            _replace(target, lambda place: frame.to_parquet(place, index=False))
+            _replace(target, lambda place: to_frame(table).to_parquet(place, index=False))
+
+
+# Without pandas, which takes longer to import than many a checkpoint takes to analyze.
+
+
+def _write_csv(table: Table, place: Path) -> None:
+    with place.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(table)
+        writer.writerows(zip(*map(_plain, table.values()), strict=True))
+
+
+def _write_json(table: Table, place: Path) -> None:
+    columns = [_plain(column) for column in table.values()]
+    records = [dict(zip(table, row, strict=True)) for row in zip(*columns, strict=True)]
+    place.write_text(json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _plain(column: list[Metric]) -> list[Metric]:
+    """NaN is a missing value, in CSV an empty cell."""
+    return [None if isinstance(value, float) and math.isnan(value) else value for value in column]
 
 
 def save_html(reports: Sequence[Report], path: str | Path, title: str | None = None) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
-import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from spectra.report.curves import short_name
 from spectra.report.result import LayerResult, Report
+from spectra.report.save import Table as Columns
 
 Cell = Callable[[LayerResult], str]
 
@@ -151,11 +152,11 @@ PLAN_COLUMNS = {
 NUMBERS = {"matrices", "N", "M", "order", "gflops", "peak_megabytes"}
 
 
-def print_plan(frame: pd.DataFrame, console: Console) -> None:
+def print_plan(plan: Columns, console: Console) -> None:
     """Print what would be analyzed, one line a layer, and the total."""
-    label = str(frame["model"].iloc[0])
+    label = str(plan["model"][0])
     width = console.width if console.is_terminal else None
-    cells = {name: [_plain(value) for value in frame[name]] for name in (*PLAN_COLUMNS, "name", "note")}
+    cells = {name: [_plain(value) for value in plan[name]] for name in (*PLAN_COLUMNS, "name", "note")}
     notes = [short_name(note, 200 if width is None else NOTE_WIDTH) for note in cells["note"]]
     longest = max(map(len, cells["name"]))
     wanted = [(name, cells[name], rank) for name, rank in PLAN_COLUMNS.items()]
@@ -172,13 +173,14 @@ def print_plan(frame: pd.DataFrame, console: Console) -> None:
     console.print(Text(short_name(label, width or 1000), style="italic"))
     console.print(table)
 
-    spectral = frame[frame["action"] == "analyze"]
-    total = f"{len(spectral)} of {len(frame)} layers with a spectrum, {spectral['matrices'].sum()} matrices"
-    cost = f"{frame['gflops'].sum():.3g} Gflop, largest tensor {frame['megabytes'].max():.3g} MB"
+    spectral = [cast(int, n) for n, action in zip(plan["matrices"], plan["action"], strict=True) if action == "analyze"]
+    gflops, megabytes = (cast(list[float], plan[name]) for name in ("gflops", "megabytes"))
+    total = f"{len(spectral)} of {len(gflops)} layers with a spectrum, {sum(spectral)} matrices"
+    cost = f"{sum(gflops):.3g} Gflop, largest tensor {max(megabytes):.3g} MB"
     console.print(f"{short_name(label, 1000)}: {total}, {cost}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _plain(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
-    return "" if str(value) == "<NA>" else str(value)
+    return "" if value is None else str(value)
