@@ -3,10 +3,14 @@
 The hook must stand before spectra is imported; the tests' own code is not checked.
 """
 
+import os
 from collections.abc import Iterator
 
 import jaxtyping
 import pytest
+
+# Two processes of tests on two cores: threads of BLAS beside them would only wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 _HOOK = jaxtyping.install_import_hook("spectra.kernels", "beartype.beartype")
 

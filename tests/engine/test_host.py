@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from unittest import mock
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +12,9 @@ import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spectral_matrices import STRUCTURED, assert_promise, truth
+from threadpoolctl import threadpool_limits
 
-from spectra.engine import lapack
+from spectra.engine import host, lapack
 from spectra.engine.host import gram_numbers, host_spectrum
 from spectra.engine.two_stage import two_stage
 from spectra.kernels import Spectrum, spectrum
@@ -53,7 +55,7 @@ def test_the_zero_matrix_is_exact(route: str, dtype: type):
 
 
 @pytest.mark.parametrize("kind", ["positive", "constant", "constant + identity"])
-@pytest.mark.parametrize("shape", [(100_000, 64), (64, 100_000), (1_000_000, 2), (30_000, 700)])
+@pytest.mark.parametrize("shape", [(100_000, 64), (64, 100_000), (1_000_000, 2), (20_000, 300)])
 def test_long_sums(kind: str, shape: tuple[int, int]):
     """Every entry of the Gram matrix is a sum of up to 10⁶ products, all rounded the same way where w is constant."""
     match kind:
@@ -124,20 +126,34 @@ def test_two_stages_keep_the_eigenvalues(n: int, band: int, dtype: type):
     np.testing.assert_allclose(got, want, atol=40 * np.finfo(dtype).eps * np.abs(want).max())
 
 
-def test_large_matrices_go_in_two_stages():
-    """3,100²: the size from which on two stages are taken; heavy tails, and a spectrum known beforehand."""
-    n, reflections = 3100, 4
+def test_large_matrices_go_in_two_stages(monkeypatch):
+    """From a size on, lowered here; heavy tails, and a spectrum known beforehand."""
+    monkeypatch.setattr(host, "LARGE", 500)
+    n, reflections = 500, 4
     values = np.sort(np.random.default_rng(5).pareto(1.5, n) + 0.05)[::-1].astype(np.float64)
     w = np.diag(values)
-    for _ in range(reflections):  # orthogonal from both sides, at O(n²)
+    for _ in range(reflections):  # orthogonal from both sides
         for axis in (0, 1):
             v = RNG.standard_normal(n)
             v /= np.linalg.norm(v)
             w -= 2 * np.outer(v, v @ w) if axis == 0 else 2 * np.outer(w @ v, v)
-    got, floor = host_spectrum(w.astype(np.float32), "gram")
+    with mock.patch.object(host, "two_stage", wraps=two_stage) as stages:
+        got, floor = host_spectrum(w.astype(np.float32), "gram")
+    assert stages.call_count == 1
     resolved = got > 0
     assert np.max(np.abs(got**2 - values**2), where=resolved, initial=0) <= floor**2
-    np.testing.assert_allclose(got[:200], values[:200], rtol=1e-5)
+    np.testing.assert_allclose(got[:50], values[:50], rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [120, 400, 800, 1600, 3100])
+def test_large_constant_matrices(size: int):
+    """Every rounding goes the same way, with one thread the more so: λ off by up to 150 eps·λ_max."""
+    with threadpool_limits(1, user_api="blas"):
+        for value in (0.7, 0.1, 0.3, 1 / 3, 0.55) if size < 3000 else (0.1,):  # the largest goes in two stages
+            w = np.full((size, size), value, np.float32)
+            got, floor = host_spectrum(w, "gram")
+            assert abs(got[0] ** 2 - (float(w[0, 0]) * size) ** 2) <= floor**2
+            assert not got[1:].any(), (value, got[1] / floor)
 
 
 def test_threads_do_not_disturb_each_other():

@@ -16,7 +16,7 @@ from spectra.kernels.spectrum import Route
 SMALLEST_FITTED = 1e-5
 """Eigenvalues up to this one are left out of the fit, as in WeightWatcher."""
 
-RANK_IN_DOUBT = 0.02
+RANK_IN_DOUBT = 0.03
 """Share of unresolved eigenvalues from which on a decomposition that resolves them is worth its price."""
 
 NAN = np.asarray(np.nan)
@@ -56,7 +56,7 @@ def _is_doubtful(esd: ESD, dtype: np.dtype) -> bool:
     """Whether unresolved eigenvalues of the Gram route could matter.
 
     They lie below every resolved one, so each tail that starts at a resolved eigenvalue is exact; only a fit that
-    reaches down to the bottom of the resolved ones might have gone on among the others. More than 2 % of them
+    reaches down to the bottom of the resolved ones might have gone on among the others. More than 3 % of them
     unresolved calls the rank in question; the bottom of a square random matrix alone has 1 to 2 %. In float64, asked
     for its accuracy, a single one is reason enough.
     """

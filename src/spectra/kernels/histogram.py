@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from spectra.kernels.dtypes import AnyArray, to_compute, to_mask
+from spectra.kernels.dtypes import AnyArray, power_of_two, to_compute, to_mask
+from spectra.kernels.moments import BLOCK, Moments, fold, moments_of, read
 
 Scale = Literal["linear", "log"]
 
@@ -75,26 +77,161 @@ def histogram(
     >>> spectra.histogram(jnp.array([0.0, 0.2, 0.9, 5.0]), jnp.array([0.0, 0.5, 1.0])).counts.tolist()
     [2, 1]
     """
+    values, mask = _prepared(w, where, scale)
+    if edges is None and scale == "linear":
+        grid = _uniform_grid(*_range(values, mask), bins)
+        return _histogram(_count(values, mask, grid, bins, _uniform_slot), grid.edges)
+    if edges is None:
+        edges = edges_between(*_range(values, mask, above=0), _at_least_one(bins), scale)
+    edges = _checked(edges, values)
+    return _histogram(_count(values, mask, edges, edges.shape[0] - 1, _searched_slot), edges)
+
+
+def moments_and_histogram(
+    w: Num[AnyArray, "*shape"],
+    edges: Float[AnyArray, " bins_1"] | None = None,
+    where: Bool[AnyArray, "*mask"] | None = None,
+    *,
+    bins: int = 100,
+) -> tuple[Moments, Histogram]:
+    """`moments` and `histogram` (on a linear scale) in one reading; two, where the range must be found for the edges.
+
+    Parameters
+    ----------
+    w, edges, where, bins
+        As in `histogram`.
+
+    Returns
+    -------
+    tuple
+        What `moments` and `histogram` would give.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from spectra.kernels.histogram import moments_and_histogram
+    >>> m, h = moments_and_histogram(jnp.array([0.0, 1.0, 2.0]), bins=2)
+    >>> float(m.mean), h.counts.tolist()
+    (1.0, [1, 2])
+    """
+    values, mask = _prepared(w, where, "linear")
+    if edges is None:
+        grid = _uniform_grid(*_range(values, mask), bins)
+        edges, sums = grid.edges, read(values, mask, grid, bins + 3, _uniform_slot)
+    else:
+        edges = _checked(edges, values)
+        sums = read(values, mask, edges, edges.shape[0] + 2, _searched_slot)
+    return moments_of(sums, values.size, mask), _histogram(sums.counts, edges)
+
+
+def _prepared(w: Any, where: Any, scale: Scale) -> tuple[Any, Any]:
+    """Flat entries to be counted, and their mask or None."""
     values = to_compute(w).ravel()
-    mask = to_mask(where, jnp.asarray(w)).ravel()
+    mask = None if where is None else to_mask(where, jnp.asarray(w)).ravel()
     if values.size > LARGEST:
         raise ValueError(f"{values.size} entries overflow 32-bit counts: count in chunks and merge_histograms()")
     if scale not in ("linear", "log"):
         raise ValueError(f"unknown scale {scale!r}: choose 'linear' or 'log'")
-    if scale == "log":
-        values = jnp.abs(values)
-    edges = _automatic_edges(values, mask, bins, scale) if edges is None else jnp.asarray(edges, values.dtype)
+    return (jnp.abs(values) if scale == "log" else values), mask
+
+
+def _checked(edges: Any, values: Any) -> Any:
+    edges = jnp.asarray(edges, values.dtype)
     if edges.ndim != 1 or edges.shape[0] < 2:
         raise ValueError(f"edges must be a vector of at least two numbers, got shape {edges.shape}")
+    return edges
 
-    # Slots: 0 underflow, 1…bins the bins, bins + 1 overflow, bins + 2 NaN, bins + 3 outside the mask.
+
+def _at_least_one(bins: int) -> int:
+    if bins < 1:
+        raise ValueError(f"at least one bin is needed, got bins={bins}")
+    return bins
+
+
+def _histogram(counts: Int[Array, " slots"], edges: Float[Array, " bins_1"]) -> Histogram:
+    """From counts in slots: 0 underflow, 1 … bins the bins, then overflow and NaN."""
     total = edges.shape[0] - 1
-    slot = jnp.searchsorted(edges, values, side="right", method="scan_unrolled")
-    slot = jnp.where(values == edges[-1], total, slot)
-    slot = jnp.where(jnp.isnan(values), total + 2, slot)
-    slot = jnp.where(mask, slot, total + 3)
-    counts = jnp.zeros(total + 4, jnp.int32).at[slot].add(1, mode="promise_in_bounds")
     return Histogram(counts[1 : total + 1], edges, counts[0], counts[total + 1], counts[total + 2])
+
+
+def _count(values: Any, mask: Any, bins: Any, number: int, slot_of: Any) -> Int[Array, " slots"]:
+    """Counts of slots, a block at a time, so that what is computed for each entry never goes to memory."""
+    slots = number + 3
+
+    def add(x: Any, inside: Any, counts: Any) -> Any:
+        slot = slot_of(x, bins) if inside is None else jnp.where(inside, slot_of(x, bins), slots)
+        return counts.at[slot].add(1, mode="promise_in_bounds")
+
+    def step(block: Any, counts: Any) -> Any:
+        cut = partial(lax.dynamic_slice, start_indices=(block * BLOCK,), slice_sizes=(BLOCK,))
+        return add(cut(values), None if mask is None else cut(mask), counts)
+
+    whole = values.size // BLOCK
+    counts = jnp.zeros(slots + 1, jnp.int32)  # one more for entries outside the mask
+    if whole:
+        counts = lax.fori_loop(0, whole, step, counts)
+    if values.size % BLOCK:
+        counts = add(values[whole * BLOCK :], None if mask is None else mask[whole * BLOCK :], counts)
+    return counts[:slots]
+
+
+def _searched_slot(x: Float[Array, " n"], edges: Float[Array, " bins_1"]) -> Int[Array, " n"]:
+    total = edges.shape[0] - 1
+    slot = jnp.searchsorted(edges, x, side="right", method="scan_unrolled")
+    slot = jnp.where(x == edges[-1], total, slot)
+    return jnp.where(jnp.isnan(x), total + 2, slot)
+
+
+class _Grid(NamedTuple):
+    """Equal bins. The bin of an entry is computed from it, and each edge is the first number of that very bin."""
+
+    edges: Float[AnyArray, " bins_1"]
+    unit: Float[AnyArray, ""]
+    """Reciprocal of a power of two near the ends, so that no difference overflows."""
+    scale: Float[AnyArray, ""]
+
+
+def _uniform_grid(low: Float[Array, ""], high: Float[Array, ""], bins: int) -> _Grid:
+    """`bins` equal bins between the ends; an edge is where the computed bin changes, a few roundings off at most."""
+    ends = edges_between(low, high, 1)
+    low, high = ends[0], ends[1]
+    unit = 1 / power_of_two(jnp.maximum(jnp.abs(low), jnp.abs(high)))
+    grid = _Grid(ends, unit, jnp.asarray(_at_least_one(bins), low.dtype) / (high * unit - low * unit))
+    wanted = jnp.arange(1, bins)
+    # The computed bin never falls as numbers rise, so bisection over all floating-point numbers finds the first in each.
+    below, above = (jnp.full(wanted.shape, _order(end)) for end in (low, high))
+
+    def halve(_: Any, bracket: Any) -> Any:
+        below, above = bracket
+        middle = (below & above) + ((below ^ above) >> 1)
+        reached = _bin(_from_order(middle, low.dtype), grid, low) >= wanted
+        return jnp.where(reached, below, middle), jnp.where(reached, middle, above)
+
+    _, first = lax.fori_loop(0, 8 * low.dtype.itemsize + 1, halve, (below, above))
+    inner = jnp.clip(_from_order(first, low.dtype), low, high)
+    return grid._replace(edges=jnp.concatenate([low[None], inner, high[None]]))
+
+
+def _bin(x: Float[Array, "*n"], grid: _Grid, low: Float[Array, ""]) -> Int[Array, "*n"]:
+    """The computed bin of numbers between the ends, which never falls as they rise."""
+    return ((x * grid.unit - low * grid.unit) * grid.scale).astype(jnp.int32)
+
+
+def _uniform_slot(x: Float[Array, " n"], grid: _Grid) -> Int[Array, " n"]:
+    low, high, total = grid.edges[0], grid.edges[-1], grid.edges.shape[0] - 1
+    slot = jnp.clip(_bin(x, grid, low), 0, total - 1) + 1
+    slot = jnp.where(x < low, 0, jnp.where(x > high, total + 1, slot))
+    return jnp.where(jnp.isnan(x), total + 2, slot)
+
+
+def _order(x: Float[Array, "*n"]) -> Int[Array, "*n"]:
+    """Integers in the order of the numbers."""
+    bits = lax.bitcast_convert_type(x, jnp.int64 if x.dtype == jnp.float64 else jnp.int32)
+    return jnp.where(bits < 0, bits ^ jnp.iinfo(bits.dtype).max, bits)
+
+
+def _from_order(order: Int[Array, "*n"], dtype: Any) -> Float[Array, "*n"]:
+    return lax.bitcast_convert_type(jnp.where(order < 0, order ^ jnp.iinfo(order.dtype).max, order), dtype)
 
 
 def merge_histograms(*parts: Histogram) -> Histogram:
@@ -122,16 +259,28 @@ def merge_histograms(*parts: Histogram) -> Histogram:
     return Histogram(total("counts"), edges, total("underflow"), total("overflow"), total("nan"))
 
 
-def _automatic_edges(
-    values: Float[Array, " n"], mask: Bool[Array, " n"], bins: int, scale: Scale
-) -> Float[Array, " bins_1"]:
-    """`bins` equal bins over the finite entries (or over the logarithms of the positive ones)."""
-    if bins < 1:
-        raise ValueError(f"at least one bin is needed, got bins={bins}")
-    used = mask & jnp.isfinite(values) & ((values > 0) if scale == "log" else True)
-    low = jnp.min(jnp.where(used, values, jnp.inf), initial=jnp.inf)
-    high = jnp.max(jnp.where(used, values, -jnp.inf), initial=-jnp.inf)
-    return edges_between(low, high, bins, scale)
+def _range(
+    values: Float[Array, " n"], mask: Bool[Array, " n"] | None, above: float = -np.inf
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Smallest and largest finite entry over a limit; ∞ and −∞ without any."""
+
+    def ends(x: Any, inside: Any) -> tuple[Any, Any]:
+        used = jnp.isfinite(x) & (x > above) if inside is None else jnp.isfinite(x) & (x > above) & inside
+        return fold(jnp.minimum, jnp.where(used, x, jnp.inf)), fold(jnp.maximum, jnp.where(used, x, -jnp.inf))
+
+    def step(block: Any, found: Any) -> tuple[Any, Any]:
+        cut = partial(lax.dynamic_slice, start_indices=(block * BLOCK,), slice_sizes=(BLOCK,))
+        low, high = ends(cut(values), None if mask is None else cut(mask))
+        return jnp.minimum(found[0], low), jnp.maximum(found[1], high)
+
+    whole = values.size // BLOCK
+    found = jnp.asarray(jnp.inf, values.dtype), jnp.asarray(-jnp.inf, values.dtype)
+    if whole:
+        found = lax.fori_loop(0, whole, step, found)
+    if values.size % BLOCK:
+        low, high = ends(values[whole * BLOCK :], None if mask is None else mask[whole * BLOCK :])
+        found = jnp.minimum(found[0], low), jnp.maximum(found[1], high)
+    return found
 
 
 def edges_between(

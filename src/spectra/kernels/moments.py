@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +14,14 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from spectra.kernels.dtypes import AnyArray, power_of_two, to_compute, to_mask
 
-BLOCK = 4096
-"""Entries whose moments are taken about their own mean before blocks are combined."""
+ROWS, LANES = 32, 256
+"""Sums run over rows, with a vector of lanes for each: vectorised without changing the order of any sum."""
+
+BLOCK = 4 * ROWS * LANES
+"""Entries whose moments are taken about their own mean before blocks are combined; they stay in the L1 or L2 cache."""
+
+SMALL_BLOCK = 1024
+"""The same for fewer entries than a block."""
 
 
 class Moments(NamedTuple):
@@ -52,12 +60,26 @@ class Blocks(NamedTuple):
     m4: Float[AnyArray, "*blocks"]
 
 
-def moments(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = None) -> Moments:
-    """Moments, extremes, norms and Hoyer sparsity of all entries of an array, in one call.
+class Sums(NamedTuple):
+    """What one reading of the entries finds; powers in multiples of `unit`."""
 
-    Power sums are taken about the mean of each block of 4,096 entries, and the blocks are combined by the exact
-    update formulas of Pébay (Sandia report SAND2008-6212, eq. 1.1–1.6), so that neither a large mean nor 10⁹
-    entries cost digits.
+    total: Blocks
+    """About the mean of all; its own `mean` is what `pilot` lacks."""
+    pilot: Float[AnyArray, ""]
+    l1: Float[AnyArray, ""]
+    unit: Float[AnyArray, ""]
+    low: Float[AnyArray, ""]
+    high: Float[AnyArray, ""]
+    zeros: Int[AnyArray, ""]
+    counts: Int[AnyArray, " slots"]
+
+
+def moments(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = None) -> Moments:
+    """Moments, extremes, norms and Hoyer sparsity of all entries of an array, in one reading.
+
+    Power sums are taken about the mean of each block of 2¹⁵ entries, and the blocks are combined by the exact update
+    formulas of Pébay (Sandia report SAND2008-6212, eq. 1.1–1.6), so that neither a large mean nor 10⁹ entries cost
+    digits. Each block is scaled to max |w| = 1, and its entries come from memory once.
 
     Parameters
     ----------
@@ -84,76 +106,184 @@ def moments(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = 
     (2.5, 1.118)
     """
     values = to_compute(w).ravel()
-    mask = to_mask(where, jnp.asarray(w)).ravel()
+    mask = None if where is None else to_mask(where, jnp.asarray(w)).ravel()
     if values.size > 2**31 - 1:
         raise ValueError(f"{values.size} entries overflow 32-bit counts: split the array and combine the parts")
-    count = jnp.sum(mask, dtype=jnp.int32)
-    low = jnp.min(jnp.where(mask, values, jnp.inf), initial=jnp.inf)
-    high = jnp.max(jnp.where(mask, values, -jnp.inf), initial=-jnp.inf)
-    largest = jnp.maximum(jnp.abs(low), jnp.abs(high))
-    usable = (count > 0) & jnp.isfinite(largest)
+    return moments_of(read(values, mask, None, 0, None), values.size, mask)
 
-    # Scaled to max |w| near 1: fourth powers of 1e10 or 1e-10 leave the range of float32. A power of two is exact.
-    unit = power_of_two(jnp.where(usable, largest, 1))
-    scaled = jnp.where(mask, values / unit, 0)
 
-    main = values.size - values.size % BLOCK
-    pieces = [
-        (scaled[:main].reshape(-1, BLOCK), mask[:main].reshape(-1, BLOCK)),
-        (scaled[main:][None], mask[main:][None]),
-    ]
-    sums = [_block_sums(*piece) for piece in pieces]
-    blocks, rough = (jax.tree.map(lambda *pair: jnp.concatenate(pair), *half) for half in zip(*sums, strict=True))
-    # Means relative to that of a full block: their differences are exact, their sums with the rest are not.
-    pilot = rough[jnp.argmax(blocks.size)]
-    total = combine(blocks._replace(mean=(rough - pilot) + blocks.mean))
-    l1, squares = (
-        jnp.sum(jnp.concatenate([jnp.sum(term(w), axis=1) for w, _ in pieces])) for term in (jnp.abs, jnp.square)
-    )
-    zeros = jnp.sum(mask & (values == 0), dtype=jnp.int32)
-
-    n = count.astype(values.dtype)
-    variance = total.m2 / n
-    spread = variance > 0
+def moments_of(s: Sums, size: int, mask: Bool[Array, " size"] | None) -> Moments:
+    """Moments from the sums over `size` entries, or over those inside a mask."""
+    count = jnp.asarray(size, jnp.int32) if mask is None else jnp.sum(mask, dtype=jnp.int32)
+    usable = (count > 0) & jnp.isfinite(s.low) & jnp.isfinite(s.high)
+    n = count.astype(s.low.dtype)
+    variance = s.total.m2 / n
+    spread = (variance > 0) & (s.high > s.low)
     safe = jnp.where(spread, variance, 1)
+    scale = 1 / jnp.sqrt(safe)  # multiplied one by one: products of variances leave float32, and XLA merges divisions
+    mean = jnp.where(s.high > s.low, s.pilot + s.total.mean, s.low / s.unit)
+    squares = s.total.m2 + n * mean**2
     l2 = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
     root = jnp.sqrt(n)
-    hoyer = jnp.where((n > 1) & (squares > 0), (root - l1 / jnp.where(squares > 0, l2, 1)) / (root - 1), jnp.nan)
+    hoyer = jnp.where((n > 1) & (squares > 0), (root - s.l1 / jnp.where(squares > 0, l2, 1)) / (root - 1), jnp.nan)
 
     def known(value: Float[AnyArray, ""], exists: Bool[AnyArray, ""] | bool = True) -> Float[Array, ""]:
         return jnp.where(usable & exists, value, jnp.nan)
 
     return Moments(
         count=count,
-        mean=known((pilot + total.mean) * unit),
-        std=known(jnp.where(spread, jnp.sqrt(safe), 0) * unit),
-        skewness=known(total.m3 / n / safe / jnp.sqrt(safe), spread),
-        kurtosis=known(total.m4 / n / safe / safe - 3, spread),
-        min=known(low),
-        max=known(high),
-        l1=known(l1 * unit),
-        l2=known(l2 * unit),
-        zeros=zeros,
+        mean=known(mean * s.unit),
+        std=known(jnp.where(spread, jnp.sqrt(safe), 0) * s.unit),
+        skewness=known(s.total.m3 / n * scale * scale * scale, spread),
+        kurtosis=known(s.total.m4 / n * scale * scale * scale * scale - 3, spread),
+        min=known(s.low),
+        max=known(s.high),
+        l1=known(s.l1 * s.unit),
+        l2=known(l2 * s.unit),
+        zeros=s.zeros,
         hoyer=known(jnp.clip(hoyer, 0, 1)),
     )
 
 
-def _block_sums(
-    w: Float[Array, "blocks size"], mask: Bool[Array, "blocks size"]
-) -> tuple[Blocks, Float[Array, " blocks"]]:
-    """Central power sums of each row of entries (0 outside the mask), and its rough mean, which `mean` corrects."""
-    count = jnp.sum(mask, axis=1, dtype=w.dtype)
+Slots = Callable[[Any, Any], Any]
+"""Which slot of a table each entry is counted in, given the entries and the pytree that describes the bins."""
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3, 4))
+def read(
+    values: Float[Array, " n"], mask: Bool[Array, " n"] | None, bins: Any, slots: int, slot_of: Slots | None
+) -> Sums:
+    """Sums over all entries inside the mask, and how many of them are in each of `slots` slots.
+
+    Blocks are cut out of the array where it lies, in a loop: to hand them to a scan, XLA would copy the array.
+    """
+
+    def measure(x: Any, inside: Any, counts: Any) -> tuple[Any, _Block]:
+        if slot_of is not None:
+            slot = slot_of(x, bins) if inside is None else jnp.where(inside, slot_of(x, bins), slots)
+            counts = counts.at[slot].add(1, mode="promise_in_bounds")
+        return counts, _measure_block(x, inside)
+
+    def step(counts: Any, block: Any) -> tuple[Any, _Block]:
+        cut = partial(lax.dynamic_slice, start_indices=(block * BLOCK,), slice_sizes=(BLOCK,))
+        return measure(cut(values), None if mask is None else cut(mask), counts)
+
+    counts, found = jnp.zeros(slots + 1, jnp.int32), []
+    whole = values.size // BLOCK
+    if whole:
+        counts, blocks = lax.scan(step, counts, jnp.arange(whole))
+        found.append(blocks)
+    rest = values.size - whole * BLOCK
+    if rest or not whole:
+        padding = (0, max(rest, 1) + -max(rest, 1) % SMALL_BLOCK - rest)
+        inside = jnp.ones(rest, bool) if mask is None else mask[whole * BLOCK :]
+        counts, last = measure(jnp.pad(values[whole * BLOCK :], padding), jnp.pad(inside, padding), counts)
+        found.append(jax.tree.map(lambda field: field[None], last))
+    return _total(jax.tree.map(lambda *fields: jnp.concatenate(fields), *found), counts[:slots])
+
+
+@read.defjvp
+def _read_jvp(slots: int, slot_of: Slots | None, primals: Any, tangents: Any) -> tuple[Sums, Sums]:
+    """Derivatives in closed form: to differentiate the loop would take a copy of the array for each block."""
+    values, mask, bins = primals
+    s = read(values, mask, bins, slots, slot_of)
+    moved = tangents[0] if mask is None else jnp.where(mask, tangents[0], 0)
+    kept = values if mask is None else jnp.where(mask, values, 0)
+    step, n, t = moved / s.unit, jnp.maximum(s.total.size, 1), s.total
+    d = kept / s.unit - s.pilot - t.mean
+
+    def end(limit: Any) -> Any:
+        hit = (values == limit) if mask is None else (values == limit) & mask
+        return jnp.sum(jnp.where(hit, moved, 0)) / jnp.maximum(jnp.sum(hit), 1)
+
+    fixed = jax.tree.map(lambda field: np.zeros(field.shape, jax.dtypes.float0), (s.zeros, s.counts))
+    total = Blocks(
+        size=jnp.zeros_like(t.size),
+        mean=jnp.sum(step) / n,
+        m2=2 * jnp.sum(d * step),
+        m3=3 * jnp.sum((d**2 - t.m2 / n) * step),
+        m4=4 * jnp.sum((d**3 - t.m3 / n) * step),
+    )
+    l1 = jnp.sum(jnp.sign(kept) * step)
+    zero = jnp.zeros_like(s.unit)
+    return s, Sums(total, zero, l1, zero, end(s.low), end(s.high), *fixed)
+
+
+class _Block(NamedTuple):
+    """Sums over one block, powers in multiples of its `unit`, which is 0 where all of it is."""
+
+    moments: Blocks
+    """Here `mean` is what `rough` lacks."""
+    rough: Float[AnyArray, "*blocks"]
+    l1: Float[AnyArray, "*blocks"]
+    unit: Float[AnyArray, "*blocks"]
+    low: Float[AnyArray, "*blocks"]
+    high: Float[AnyArray, "*blocks"]
+    zeros: Int[AnyArray, "*blocks"]
+
+
+def _measure_block(x: Float[Array, " size"], inside: Bool[Array, " size"] | None) -> _Block:
+    """Sums over the entries of a block; fourth powers of 1e10 or 1e-10 leave float32, so they are scaled to 1."""
+
+    def kept(value: Any, other: Any) -> Any:
+        return value if inside is None else jnp.where(inside, value, other)
+
+    low, high = fold(jnp.minimum, kept(x, jnp.inf)), fold(jnp.maximum, kept(x, -jnp.inf))
+    largest = jnp.maximum(jnp.abs(low), jnp.abs(high))
+    usable = jnp.isfinite(largest) & (largest > 0)
+    unit = power_of_two(jnp.where(usable, largest, 1))
+    count = jnp.asarray(x.size, x.dtype) if inside is None else jnp.sum(inside, dtype=x.dtype)
     size = jnp.maximum(count, 1)
+    scaled = kept(x * (1 / unit), 0)  # both exact, and a product takes less time
     # `rest` is measured against this very number. Rounded to three bits less it is one: otherwise the compiler may
     # take it unrounded into a multiply-add in one place and rounded in another.
-    kind = jnp.finfo(w.dtype)
-    rough = lax.reduce_precision(jnp.sum(w, axis=1) / size, kind.nexp, kind.nmant - 3)
-    off = jnp.where(mask, w - rough[:, None], 0)
-    rest = jnp.sum(off, axis=1) / size  # the rounding of `rough`, measured
-    d = jnp.where(mask, off - rest[:, None], 0)
+    kind = jnp.finfo(x.dtype)
+    rough = lax.reduce_precision(fold(jnp.add, scaled) / size, kind.nexp, kind.nmant - 3)
+    off = kept(scaled - rough, 0)
+    rest = fold(jnp.add, off) / size  # the rounding of `rough`, measured
+    d = kept(off - rest, 0)
     square = d * d
-    sums = (jnp.sum(term, axis=1) for term in (square, square * d, square * square))
-    return Blocks(count, rest, *sums), rough
+    powers = (fold(jnp.add, term) for term in (square, square * d, square * square))
+    return _Block(
+        Blocks(count, rest, *powers),
+        rough,
+        l1=fold(jnp.add, jnp.abs(scaled)),
+        unit=jnp.where(usable, unit, 0),
+        low=low,
+        high=high,
+        zeros=fold(jnp.add, kept(x == 0, False).astype(jnp.int32)),
+    )
+
+
+def fold(operation: Callable[[Any, Any], Any], x: Num[Array, " size"]) -> Num[Array, ""]:
+    """All entries joined pairwise by an operation.
+
+    Written as a tree over slices, each a vector of lanes, which the compiler takes in one loop of vector instructions;
+    a reduction would be a loop over single entries.
+    """
+    while x.size % SMALL_BLOCK == 0:
+        lanes = LANES if x.size % (ROWS * LANES) == 0 else SMALL_BLOCK // ROWS
+        rows = x.reshape(-1, ROWS, lanes)
+        terms = [rows[:, row] for row in range(ROWS)]
+        while len(terms) > 1:
+            terms = [operation(*pair) for pair in zip(terms[::2], terms[1::2], strict=True)]
+        x = terms[0].ravel()
+    return x.sum() if operation is jnp.add else (x.min() if operation is jnp.minimum else x.max())
+
+
+def _total(b: _Block, counts: Int[Array, " slots"]) -> Sums:
+    """The blocks together, in multiples of the largest unit."""
+    unit = jnp.max(b.unit)
+    unit = jnp.where(unit > 0, unit, 1)
+    scale = b.unit / unit
+    m, rough = b.moments, b.rough * scale
+    # Means relative to that of a full block: their differences are exact, their sums with the rest are not.
+    pilot = rough[jnp.argmax(m.size)]
+    means = (rough - pilot) + m.mean * scale
+    total = combine(Blocks(m.size, means, m.m2 * scale**2, m.m3 * scale**3, m.m4 * scale**4))
+    return Sums(
+        total, pilot, jnp.sum(b.l1 * scale), unit, jnp.min(b.low), jnp.max(b.high), jnp.sum(b.zeros), counts
+    )
 
 
 def combine(b: Blocks) -> Blocks:

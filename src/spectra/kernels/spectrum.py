@@ -19,8 +19,8 @@ from spectra.kernels.symmetric import symmetric_eigenvalues
 Method = Literal["auto", "gram", "svd"]
 Route = Literal["gram", "svd"]
 
-GRAM_ERROR, GRAM_ERROR_BY_SIZE, SVD_ERROR = 16.0, 1 / 32, 128.0
-"""The error bounds in units of eps: gram |δλ| ≤ (16 + k/32)·λ_max + ‖λ‖₂, svd |δσ| ≤ 128·σ_max + ‖σ‖₂.
+GRAM_ERROR, GRAM_ERROR_BY_SIZE, SVD_ERROR = 14.0, 1 / 14, 128.0
+"""The error bounds in units of eps: gram |δλ| ≤ (14 + k/14)·λ_max + ‖λ‖₂, svd |δσ| ≤ 128·σ_max + ‖σ‖₂.
 
 k is the smaller dimension; the norms cover many large values. Random matrices stay far below; what needs the room are
 constant ones, where every rounding goes the same way. The tests try to break the bounds.
