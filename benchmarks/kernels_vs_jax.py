@@ -1,15 +1,10 @@
-"""Two choices of routine, timed against what they replace in the same run: bisection, and sorting.
+"""Two choices of routine, against what they replace: bisection instead of JAX's, sorting with NumPy instead of XLA.
 
-    .venv/bin/python benchmarks/kernels_vs_jax.py > benchmarks/results/kernels_vs_jax.json
-
-Ratios are the peer's time over ours; medians of nine runs after a warm-up.
+Checked: equal eigenvalues to 1e-5, equal order.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,56 +13,57 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import eigh_tridiagonal
+from support.question import Question, answer, check
+from support.timing import alternate, timed
 
 from spectra.kernels.tridiagonal import tridiagonal_eigenvalues
 
 
-def main() -> None:
-    """Print the measurements as JSON."""
-    results = {"bisection": [bisection(n) for n in (64, 384, 2048)], "sort": sort(20_000_000)}
-    about = {"jax": jax.__version__, "numpy": np.__version__, "device": jax.devices()[0].device_kind}
-    command = "python benchmarks/kernels_vs_jax.py"
-    print(json.dumps({"command": command, **about, "cores": os.cpu_count(), **results}, indent=1))
+def measure(question: Question) -> None:
+    """Two rows for each size of the bisection, one for sorting."""
+    for n in (64, 384) if question.quick else (64, 384, 2048):
+        bisection(question, n)
+    sort(question, 1_000_000 if question.quick else 20_000_000)
 
 
-def bisection(n: int) -> dict[str, float]:
-    """Seconds to compile and to run for a random tridiagonal matrix, ours and JAX's, after checking the values."""
+def bisection(question: Question, n: int) -> None:
+    """Compile and run both routines for a random tridiagonal matrix."""
     rng = np.random.default_rng(n)
     entries = [jnp.asarray(rng.standard_normal(size), jnp.float32) for size in (n, n - 1)]
     routines = {"ours": tridiagonal_eigenvalues, "jax": lambda d, e: eigh_tridiagonal(d, e, eigvals_only=True)}
-    figures: dict[str, float] = {"n": n}
-    values = {}
-    for name, routine in routines.items():
-        lowered = jax.jit(routine).lower(*entries)
-        start = time.perf_counter()
-        program = lowered.compile()
-        figures[f"{name}_compile"] = time.perf_counter() - start
-        values[name] = np.asarray(program(*entries))
-        figures[f"{name}_run"] = median(lambda program=program: program(*entries))
-    np.testing.assert_allclose(values["ours"], values["jax"], atol=1e-5)
-    for what in ("compile", "run"):
-        figures[f"ratio_{what}"] = figures[f"jax_{what}"] / figures[f"ours_{what}"]
-    return figures
+    programs: dict[str, Any] = {}
+
+    def compiling(name: str) -> Callable[[], float]:
+        def run() -> float:
+            jax.clear_caches()
+            lowered = jax.jit(routines[name]).lower(*entries)
+            start = time.perf_counter()
+            programs[name] = lowered.compile()
+            return time.perf_counter() - start
+
+        return run
+
+    runs = dict.fromkeys(routines, 2 if question.quick else 5)
+    compiled = alternate({name: compiling(name) for name in routines}, runs)
+    off = float(jnp.abs(programs["ours"](*entries) - programs["jax"](*entries)).max())
+    check(off <= 1e-5, f"eigenvalues of n = {n} differ by {off}")
+    runs = dict.fromkeys(routines, 9)
+    ran = alternate({name: lambda name=name: timed(lambda: programs[name](*entries))[0] for name in routines}, runs)
+    for work, seconds in (("compile", compiled), ("run", ran)):
+        ours, peer = (("tridiagonal_eigenvalues", seconds["ours"]), ("jax eigh_tridiagonal", seconds["jax"]))
+        question.compare(f"bisection, n = {n}: {work}", ours, peer, check=f"eigenvalues within {off:.1e}")
 
 
-def sort(n: int) -> dict[str, float]:
-    """Seconds to sort n float32 with NumPy (ours) and with XLA."""
+def sort(question: Question, n: int) -> None:
+    """Sort float32 with NumPy (ours, on the host) and with XLA on JAX's device."""
     x = np.random.default_rng(0).standard_normal(n).astype(np.float32)
     on_device, program = jnp.asarray(x), jax.jit(jnp.sort)
-    np.testing.assert_array_equal(np.sort(x), program(on_device))
-    ours, xla = median(lambda: np.sort(x), 3), median(lambda: program(on_device), 3)
-    return {"n": n, "numpy": ours, "xla": xla, "ratio": xla / ours}
-
-
-def median(call: Callable[[], Any], runs: int = 9) -> float:
-    """Median seconds of a call, its result awaited."""
-    seconds = []
-    for _ in range(runs + 1):
-        start = time.perf_counter()
-        jax.block_until_ready(call())
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
+    check(np.array_equal(np.sort(x), program(on_device)), "sorted otherwise")
+    sides = {"numpy": lambda: timed(lambda: np.sort(x))[0], "xla": lambda: timed(lambda: program(on_device))[0]}
+    measured = alternate(sides, {"numpy": 5, "xla": 3})
+    work = f"sort {n / 1e6:.0f} million float32"
+    question.compare(work, ("np.sort", measured["numpy"]), ("jnp.sort in jit", measured["xla"]), check="equal")
 
 
 if __name__ == "__main__":
-    main()
+    answer(__file__, __doc__, measure)

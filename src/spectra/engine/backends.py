@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,14 +16,12 @@ from threadpoolctl import threadpool_limits
 
 from spectra.engine.host import host_spectrum
 from spectra.engine.options import Options
-from spectra.engine.padding import GROUP, Shape, choose_buckets, choose_lengths, pad_to
+from spectra.engine.padding import Shape, choose_buckets, choose_groups, choose_lengths, pad_to
 from spectra.engine.plan import Plan
+from spectra.engine.programs import fetch
 from spectra.kernels import Spectrum, spectrum
 from spectra.kernels.sharded import sharded_spectrum
 from spectra.kernels.spectrum import Route
-
-LARGE = 1 << 21
-"""Matrices of more entries are handed over one by one: bounds the memory that the positions of a convolution take."""
 
 
 class Backend(Protocol):
@@ -101,6 +98,8 @@ class JaxBackend:
         The shape of the program for each shape of matrix, from `padding.choose_buckets`.
     lengths
         As in `Backend`.
+    groups
+        How many matrices of one layer (the positions of a convolution) are handed over together, by padded shape.
     devices
         The devices that share the layers.
     largest
@@ -114,6 +113,7 @@ class JaxBackend:
         self,
         buckets: dict[Shape, Shape],
         lengths: dict[int, int],
+        groups: dict[Shape, int] | None = None,
         devices: Sequence[jax.Device] | None = None,
         largest: int | None = None,
     ) -> None:
@@ -124,7 +124,7 @@ class JaxBackend:
         self.used = [0] * len(self.devices)
         """How many layers each device has been given."""
         self._busy = [0] * len(self.devices)
-        self._buckets = buckets
+        self._buckets, self._groups = buckets, groups or {}
         self._largest = largest if largest is not None else _memory(self.devices[0]) // 4
         self._lock = threading.Lock()
 
@@ -136,12 +136,15 @@ class JaxBackend:
             matrices = matrices.transpose(0, 2, 1)
         count, n, m = matrices.shape
         if n * m * matrices.itemsize > self._largest and len(self.devices) > 1 and route == "gram":
-            parts = [jax.device_get(self._sharded(matrix)) for matrix in matrices]
+            parts = [self._sharded(matrix) for matrix in matrices]
         else:
             with self._device() as device:
-                batches = _batches(matrices, self.bucket(n, m))
-                queued = [_spectrum(jax.device_put(batch, device), method=route) for batch in batches]
-                parts = jax.device_get(queued)
+                batches = self.batches(matrices)
+
+                def program() -> list[Spectrum]:
+                    return [_spectrum(jax.device_put(batch, device), method=route) for batch in batches]
+
+                parts = fetch(program, device)
         values = np.concatenate([np.atleast_2d(part.singular_values) for part in parts])[:count, :m]
         floors = np.concatenate([np.atleast_1d(part.floor) for part in parts])[:count]
         return values.astype(np.float64), floors.astype(np.float64)
@@ -165,8 +168,16 @@ class JaxBackend:
             mesh = jax.sharding.Mesh(np.asarray(self.devices), ("rows",))
             n, m = matrix.shape
             even = pad_to(matrix, (-(-n // len(self.devices)) * len(self.devices), m))
-            placed = jax.device_put(even, NamedSharding(mesh, PartitionSpec("rows", None)))
-            return jax.block_until_ready(_across(placed, mesh=mesh))
+            spread = NamedSharding(mesh, PartitionSpec("rows", None))
+            return fetch(lambda: _across(jax.device_put(even, spread), mesh=mesh), self.devices[0])
+
+    def batches(self, matrices: np.ndarray) -> Iterator[np.ndarray]:
+        """Matrices in groups, zero-padded; zeros are appended to the spectrum, no more."""
+        count, n, m = matrices.shape
+        shape = self.bucket(n, m)
+        group = self._groups.get(shape, 1)
+        for start in range(0, count, group):
+            yield pad_to(matrices[start : start + group], (group, *shape))
 
     def using(self, workers: int) -> AbstractContextManager[None]:
         return nullcontext()
@@ -175,14 +186,6 @@ class JaxBackend:
 def _memory(device: jax.Device) -> int:
     """Bytes that a device has; without a word from it, more than any matrix takes."""
     return int((device.memory_stats() or {}).get("bytes_limit", 1 << 62))
-
-
-def _batches(matrices: np.ndarray, shape: Shape) -> Iterator[np.ndarray]:
-    """Matrices one by one or in groups, zero-padded; zeros are appended to the spectrum, no more."""
-    count = matrices.shape[0]
-    group = GROUP if count > 1 and math.prod(shape) <= LARGE else 1
-    for start in range(0, count, group):
-        yield pad_to(matrices[start : start + group], (group, *shape))
 
 
 @partial(jax.jit, static_argnames="method")
@@ -205,4 +208,5 @@ def choose_backend(options: Options, plan: Plan) -> Backend:
     lengths = choose_lengths(view.num_evals for view in plan.views())
     if name == "lapack":
         return LapackBackend(lengths)
-    return JaxBackend(choose_buckets((view.N, view.M) for view in plan.views() for _ in range(view.rf)), lengths)
+    buckets = choose_buckets((view.N, view.M) for view in plan.views() for _ in range(view.rf))
+    return JaxBackend(buckets, lengths, choose_groups(buckets, (((view.N, view.M), view.rf) for view in plan.views())))

@@ -10,6 +10,7 @@ import numpy as np
 from spectra.engine.backends import Backend
 from spectra.engine.options import Options
 from spectra.engine.padding import pad_to
+from spectra.engine.programs import fetch
 from spectra.kernels import PowerLawFit, fit_power_law
 from spectra.kernels.spectrum import Route
 
@@ -88,7 +89,8 @@ def _fit(eigenvalues: np.ndarray, dtype: np.dtype, size: int) -> PowerLawFit:
     used = eigenvalues[eigenvalues > SMALLEST_FITTED]
     # Brought near 1 by a power of two, exactly: λ = σ² may leave float32's range where σ does not.
     unit = np.exp2(np.floor(np.log2(used.max()))) if used.size else 1.0
-    fit = jax.device_get(_fit_program(pad_to((used / unit).astype(dtype), (size,)), np.arange(size) < used.size))
+    sample, inside = pad_to((used / unit).astype(dtype), (size,)), np.arange(size) < used.size
+    fit = fetch(lambda: _fit_program(sample, inside))
     return fit._replace(xmin=np.asarray(fit.xmin, np.float64) * unit)
 
 

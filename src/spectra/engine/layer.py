@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import jax
@@ -18,19 +19,15 @@ from spectra.models.source import Array
 from spectra.report.result import LayerResult, Metric, WeightHistogram
 
 
-def measure(
-    step: Step, tensor: Array, options: Options, backend: Backend, ours: bool = False, threads: int = 1
-) -> LayerResult:
+def measure(step: Step, tensor: Array, options: Options, backend: Backend, alone: bool = False) -> LayerResult:
     """The result of one layer.
 
     Parameters
     ----------
     tensor
         The tensor that it is cut from, in its own type.
-    ours
-        Whether the tensor may be overwritten.
-    threads
-        How many threads may be used beside those of `backend`.
+    alone
+        Whether no other layer is worked on meanwhile: entries and spectrum are then measured side by side.
     """
     view = step.layer.view
     whole = np.asarray(tensor)
@@ -42,9 +39,11 @@ def measure(
         return not_measured(step, _broken(cut, weights))
     if 0 < largest < float(np.finfo(weights.dtype).tiny):
         return not_measured(step, f"all entries are subnormal (largest {largest:.3g}): scale them up")
-    with jax.enable_x64(True) if options.precision == "float64" else nullcontext():
-        esd = pooled_esd(weights, options, backend) if step.action == "analyze" else None
-        entries = describe_entries(weights)
+    with ThreadPoolExecutor(1) if alone else nullcontext() as helper:
+        counted = helper.submit(describe_entries, weights) if helper else None
+        with jax.enable_x64(True) if options.precision == "float64" else nullcontext():
+            esd = pooled_esd(weights, options, backend) if step.action == "analyze" else None
+        entries = counted.result() if counted else describe_entries(weights)
     metrics: dict[str, Metric] = {}
     status, warning = "success", ""
     if esd is not None and view is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from typing import TypeAlias
@@ -10,14 +11,14 @@ import numpy as np
 
 Shape: TypeAlias = tuple[int, int]
 
-PROGRAMS = 5
+PROGRAMS = 6
 """Spectrum programs that one model may take."""
 
 FITS = 2
 """Power-law programs that one model may take."""
 
-GROUP = 8
-"""Matrices of one layer (the positions of a convolution) that are handed over together."""
+GROUPED = 1 << 21
+"""Entries that the matrices of a layer which are handed over together may have."""
 
 GRAIN = 32
 """Sizes are multiples of this one, so that models whose layers differ by a little share their programs."""
@@ -56,6 +57,30 @@ def choose_buckets(shapes: Iterable[Shape], programs: int = PROGRAMS) -> dict[Sh
         members = groups.pop(one) + groups.pop(other)
         groups.setdefault(_around(one, other), []).extend(members)
     return {shape: padded for padded, members in groups.items() for shape in members}
+
+
+def choose_groups(buckets: dict[Shape, Shape], layers: Iterable[tuple[Shape, int]]) -> dict[Shape, int]:
+    """How many matrices of one layer are handed over together, for each padded shape.
+
+    The largest number that divides those of all its layers, so that no place is left empty, within bounded memory.
+
+    Parameters
+    ----------
+    layers
+        Shape and number of the matrices of each layer.
+    """
+    common: dict[Shape, int] = {}
+    for shape, count in layers:
+        padded = buckets[shape]
+        common[padded] = math.gcd(common.get(padded, 0), count)
+    return {
+        padded: max(group for group in range(1, count + 1) if count % group == 0 and _fits(group, padded))
+        for padded, count in common.items()
+    }
+
+
+def _fits(group: int, padded: Shape) -> bool:
+    return group == 1 or group * math.prod(padded) <= GROUPED
 
 
 def _around(one: Shape, other: Shape) -> Shape:

@@ -132,7 +132,7 @@ def make_plan(source: TensorSource, options: Options) -> Plan:
             "('spectra describe' lists them)"
         )
     infos = {info.name: info for info in source.tensors}
-    steps = tuple(_step(i, layer, options, source.in_memory) for i, layer in enumerate(chosen))
+    steps = tuple(_step(i, layer, options) for i, layer in enumerate(chosen))
     wanted = ("analyze", "entries") if options.layers else ("analyze",)
     if not any(step.action in wanted or (step.action == "entries" and step.layer.view) for step in steps):
         reason = next((f" ({step.layer.name}: {step.note})" for step in steps if step.note), "")
@@ -164,7 +164,7 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     return not patterns or any(name == pattern or fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _step(index: int, layer: Layer, options: Options, in_memory: bool) -> Step:
+def _step(index: int, layer: Layer, options: Options) -> Step:
     if layer.problem:
         return Step(index, layer, "fail", layer.problem, 0.0, 0)
     if layer.skip:
@@ -173,14 +173,14 @@ def _step(index: int, layer: Layer, options: Options, in_memory: bool) -> Step:
     entries = FLOPS_PER_LAYER + FLOPS_PER_ENTRY * float(size)
     whole = options.dtype.itemsize * size
     native = layer.dtype == options.precision and (layer.view is None or layer.view.contiguous)
-    copied, ordered = (0 if native else whole), (whole if in_memory else 0)
+    copied, sorted_part = (0 if native else whole), whole // 4
     if layer.view is None:
-        return Step(index, layer, "entries", "", entries, copied + ordered)
+        return Step(index, layer, "entries", "", entries, copied + sorted_part)
     if layer.view.num_evals < options.min_evals:
         note = f"{layer.view.num_evals} eigenvalues, fewer than min_evals={options.min_evals}"
-        return Step(index, layer, "entries", note, entries, copied + ordered)
+        return Step(index, layer, "entries", note, entries, copied + sorted_part)
     gram = options.dtype.itemsize * gram_numbers(layer.view.N, layer.view.M)
-    return Step(index, layer, "analyze", "", entries + _spectrum_flops(layer), copied + max(ordered, gram))
+    return Step(index, layer, "analyze", "", entries + _spectrum_flops(layer), copied + max(sorted_part, gram))
 
 
 def _spectrum_flops(layer: Layer) -> float:

@@ -125,8 +125,7 @@ class _Crew:
         if isinstance(held.tensor, CheckpointError):
             return not_measured(step, str(held.tensor))
         assert held.tensor is not None
-        threads = self._backend.workers if self._workers == 1 else 1
-        return measure(step, held.tensor, self._options, self._backend, not self._source.in_memory, threads)
+        return measure(step, held.tensor, self._options, self._backend, alone=self._workers == 1)
 
 
 class _Held:

@@ -281,9 +281,7 @@ def _total(b: _Block, counts: Int[Array, " slots"]) -> Sums:
     pilot = rough[jnp.argmax(m.size)]
     means = (rough - pilot) + m.mean * scale
     total = combine(Blocks(m.size, means, m.m2 * scale**2, m.m3 * scale**3, m.m4 * scale**4))
-    return Sums(
-        total, pilot, jnp.sum(b.l1 * scale), unit, jnp.min(b.low), jnp.max(b.high), jnp.sum(b.zeros), counts
-    )
+    return Sums(total, pilot, jnp.sum(b.l1 * scale), unit, jnp.min(b.low), jnp.max(b.high), jnp.sum(b.zeros), counts)
 
 
 def combine(b: Blocks) -> Blocks:
