@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -11,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from spectra.kernels.dtypes import AnyArray, power_of_two, to_compute, to_mask
-from spectra.kernels.moments import BLOCK, Moments, fold, moments_of, read
+from spectra.kernels.moments import BLOCK, Moments, cut, fold, moments_of, read
 
 Scale = Literal["linear", "log"]
 
@@ -82,7 +81,7 @@ def histogram(
         grid = _uniform_grid(*_range(values, mask), bins)
         return _histogram(_count(values, mask, grid, bins, _uniform_slot), grid.edges)
     if edges is None:
-        edges = edges_between(*_range(values, mask, above=0), _at_least_one(bins), scale)
+        edges = edges_between(*_range(values, mask, above=0.0), _at_least_one(bins), scale)
     edges = _checked(edges, values)
     return _histogram(_count(values, mask, edges, edges.shape[0] - 1, _searched_slot), edges)
 
@@ -94,7 +93,7 @@ def moments_and_histogram(
     *,
     bins: int = 100,
 ) -> tuple[Moments, Histogram]:
-    """`moments` and `histogram` (on a linear scale) in one reading; two, where the range must be found for the edges.
+    """`moments`, and `histogram` on a linear scale, whose automatic bins then need no reading of their own for the range.
 
     Parameters
     ----------
@@ -115,13 +114,15 @@ def moments_and_histogram(
     (1.0, [1, 2])
     """
     values, mask = _prepared(w, where, "linear")
+    sums = read(values, mask)
     if edges is None:
-        grid = _uniform_grid(*_range(values, mask), bins)
-        edges, sums = grid.edges, read(values, mask, grid, bins + 3, _uniform_slot)
+        finite = jnp.isfinite(sums.low) & jnp.isfinite(sums.high)
+        found = lax.cond(finite, lambda: (sums.low, sums.high), lambda: _range(values, mask))
+        grid = _uniform_grid(*lax.stop_gradient(found), bins)
+        h = _histogram(_count(values, mask, grid, bins, _uniform_slot), grid.edges)
     else:
-        edges = _checked(edges, values)
-        sums = read(values, mask, edges, edges.shape[0] + 2, _searched_slot)
-    return moments_of(sums, values.size, mask), _histogram(sums.counts, edges)
+        h = histogram(w, edges, where)
+    return moments_of(sums, values.size, mask), h
 
 
 def _prepared(w: Any, where: Any, scale: Scale) -> tuple[Any, Any]:
@@ -163,8 +164,7 @@ def _count(values: Any, mask: Any, bins: Any, number: int, slot_of: Any) -> Int[
         return counts.at[slot].add(1, mode="promise_in_bounds")
 
     def step(block: Any, counts: Any) -> Any:
-        cut = partial(lax.dynamic_slice, start_indices=(block * BLOCK,), slice_sizes=(BLOCK,))
-        return add(cut(values), None if mask is None else cut(mask), counts)
+        return add(*cut(values, mask, block), counts)
 
     whole = values.size // BLOCK
     counts = jnp.zeros(slots + 1, jnp.int32)  # one more for entries outside the mask
@@ -269,8 +269,7 @@ def _range(
         return fold(jnp.minimum, jnp.where(used, x, jnp.inf)), fold(jnp.maximum, jnp.where(used, x, -jnp.inf))
 
     def step(block: Any, found: Any) -> tuple[Any, Any]:
-        cut = partial(lax.dynamic_slice, start_indices=(block * BLOCK,), slice_sizes=(BLOCK,))
-        low, high = ends(cut(values), None if mask is None else cut(mask))
+        low, high = ends(*cut(values, mask, block))
         return jnp.minimum(found[0], low), jnp.maximum(found[1], high)
 
     whole = values.size // BLOCK

@@ -71,7 +71,6 @@ class Sums(NamedTuple):
     low: Float[AnyArray, ""]
     high: Float[AnyArray, ""]
     zeros: Int[AnyArray, ""]
-    counts: Int[AnyArray, " slots"]
 
 
 def moments(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = None) -> Moments:
@@ -109,7 +108,7 @@ def moments(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = 
     mask = None if where is None else to_mask(where, jnp.asarray(w)).ravel()
     if values.size > 2**31 - 1:
         raise ValueError(f"{values.size} entries overflow 32-bit counts: split the array and combine the parts")
-    return moments_of(read(values, mask, None, 0, None), values.size, mask)
+    return moments_of(read(values, mask), values.size, mask)
 
 
 def moments_of(s: Sums, size: int, mask: Bool[Array, " size"] | None) -> Moments:
@@ -145,48 +144,38 @@ def moments_of(s: Sums, size: int, mask: Bool[Array, " size"] | None) -> Moments
     )
 
 
-Slots = Callable[[Any, Any], Any]
-"""Which slot of a table each entry is counted in, given the entries and the pytree that describes the bins."""
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(3, 4))
-def read(
-    values: Float[Array, " n"], mask: Bool[Array, " n"] | None, bins: Any, slots: int, slot_of: Slots | None
-) -> Sums:
-    """Sums over all entries inside the mask, and how many of them are in each of `slots` slots.
-
-    Blocks are cut out of the array where it lies, in a loop: to hand them to a scan, XLA would copy the array.
-    """
-
-    def measure(x: Any, inside: Any, counts: Any) -> tuple[Any, _Block]:
-        if slot_of is not None:
-            slot = slot_of(x, bins) if inside is None else jnp.where(inside, slot_of(x, bins), slots)
-            counts = counts.at[slot].add(1, mode="promise_in_bounds")
-        return counts, _measure_block(x, inside)
-
-    def step(counts: Any, block: Any) -> tuple[Any, _Block]:
-        cut = partial(lax.dynamic_slice, start_indices=(block * BLOCK,), slice_sizes=(BLOCK,))
-        return measure(cut(values), None if mask is None else cut(mask), counts)
-
-    counts, found = jnp.zeros(slots + 1, jnp.int32), []
+@jax.custom_jvp
+def read(values: Float[Array, " n"], mask: Bool[Array, " n"] | None) -> Sums:
+    """Sums over all entries inside the mask, each read from memory once."""
+    first = jax.tree.map(lambda field: field[None], _measure_block(*_last_block(values, mask)))
     whole = values.size // BLOCK
-    if whole:
-        counts, blocks = lax.scan(step, counts, jnp.arange(whole))
-        found.append(blocks)
-    rest = values.size - whole * BLOCK
-    if rest or not whole:
-        padding = (0, max(rest, 1) + -max(rest, 1) % SMALL_BLOCK - rest)
-        inside = jnp.ones(rest, bool) if mask is None else mask[whole * BLOCK :]
-        counts, last = measure(jnp.pad(values[whole * BLOCK :], padding), jnp.pad(inside, padding), counts)
-        found.append(jax.tree.map(lambda field: field[None], last))
-    return _total(jax.tree.map(lambda *fields: jnp.concatenate(fields), *found), counts[:slots])
+    if not whole:
+        return _total(first)
+    _, blocks = lax.scan(lambda _, block: (None, _measure_block(*cut(values, mask, block))), None, jnp.arange(whole))
+    if values.size == whole * BLOCK:
+        return _total(blocks)
+    return _total(jax.tree.map(lambda *fields: jnp.concatenate(fields), blocks, first))
+
+
+def cut(values: Float[Array, " n"], mask: Bool[Array, " n"] | None, block: Any) -> tuple[Any, Any]:
+    """One block of the entries and of their mask, from where they lie: for a scan over them, XLA would copy all."""
+    take = partial(lax.dynamic_slice, start_indices=(block * BLOCK,), slice_sizes=(BLOCK,))
+    return take(values), None if mask is None else take(mask)
+
+
+def _last_block(values: Float[Array, " n"], mask: Bool[Array, " n"] | None) -> tuple[Any, Any]:
+    """The entries that fill no block, padded, and which of them count."""
+    rest = values.size % BLOCK
+    padding = (0, max(-rest % SMALL_BLOCK, 0 if rest else SMALL_BLOCK))
+    inside = jnp.ones(rest, bool) if mask is None else mask[values.size - rest :]
+    return jnp.pad(values[values.size - rest :], padding), jnp.pad(inside, padding)
 
 
 @read.defjvp
-def _read_jvp(slots: int, slot_of: Slots | None, primals: Any, tangents: Any) -> tuple[Sums, Sums]:
+def _read_jvp(primals: Any, tangents: Any) -> tuple[Sums, Sums]:
     """Derivatives in closed form: to differentiate the loop would take a copy of the array for each block."""
-    values, mask, bins = primals
-    s = read(values, mask, bins, slots, slot_of)
+    values, mask = primals
+    s = read(values, mask)
     moved = tangents[0] if mask is None else jnp.where(mask, tangents[0], 0)
     kept = values if mask is None else jnp.where(mask, values, 0)
     step, n, t = moved / s.unit, jnp.maximum(s.total.size, 1), s.total
@@ -196,7 +185,6 @@ def _read_jvp(slots: int, slot_of: Slots | None, primals: Any, tangents: Any) ->
         hit = (values == limit) if mask is None else (values == limit) & mask
         return jnp.sum(jnp.where(hit, moved, 0)) / jnp.maximum(jnp.sum(hit), 1)
 
-    fixed = jax.tree.map(lambda field: np.zeros(field.shape, jax.dtypes.float0), (s.zeros, s.counts))
     total = Blocks(
         size=jnp.zeros_like(t.size),
         mean=jnp.sum(step) / n,
@@ -206,7 +194,7 @@ def _read_jvp(slots: int, slot_of: Slots | None, primals: Any, tangents: Any) ->
     )
     l1 = jnp.sum(jnp.sign(kept) * step)
     zero = jnp.zeros_like(s.unit)
-    return s, Sums(total, zero, l1, zero, end(s.low), end(s.high), *fixed)
+    return s, Sums(total, zero, l1, zero, end(s.low), end(s.high), np.zeros(s.zeros.shape, jax.dtypes.float0))
 
 
 class _Block(NamedTuple):
@@ -271,7 +259,7 @@ def fold(operation: Callable[[Any, Any], Any], x: Num[Array, " size"]) -> Num[Ar
     return x.sum() if operation is jnp.add else (x.min() if operation is jnp.minimum else x.max())
 
 
-def _total(b: _Block, counts: Int[Array, " slots"]) -> Sums:
+def _total(b: _Block) -> Sums:
     """The blocks together, in multiples of the largest unit."""
     unit = jnp.max(b.unit)
     unit = jnp.where(unit > 0, unit, 1)
@@ -281,7 +269,7 @@ def _total(b: _Block, counts: Int[Array, " slots"]) -> Sums:
     pilot = rough[jnp.argmax(m.size)]
     means = (rough - pilot) + m.mean * scale
     total = combine(Blocks(m.size, means, m.m2 * scale**2, m.m3 * scale**3, m.m4 * scale**4))
-    return Sums(total, pilot, jnp.sum(b.l1 * scale), unit, jnp.min(b.low), jnp.max(b.high), jnp.sum(b.zeros), counts)
+    return Sums(total, pilot, jnp.sum(b.l1 * scale), unit, jnp.min(b.low), jnp.max(b.high), jnp.sum(b.zeros))
 
 
 def combine(b: Blocks) -> Blocks:
