@@ -36,6 +36,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     save_file({"mlp.fc.weight": rng.standard_t(3, (40, 30)).astype(np.float32)}, "model.safetensors")
+    Path("big").mkdir()
+    for shard in ("a", "b"):
+        save_file({f"{shard}.weight": rng.standard_t(3, (40, 30)).astype(np.float32)}, f"big/{shard}.safetensors")
     return tmp_path
 
 
@@ -46,10 +49,11 @@ def test_readme_python(workplace: Path, code: str):
 
 def test_readme_commands(workplace: Path):
     commands = [line for block in blocks("") for line in block.splitlines() if line.startswith("spectra ")]
-    assert len(commands) == 2
+    assert len(commands) == 3  # the launchers are run in tests/engine/test_devices.py
     for command in commands:
-        assert run(shlex.split(command)[1:]) == 0
-    assert {path.name for path in workplace.iterdir()} == {"model.safetensors", "layers.csv", "layers.html"}
+        assert run(shlex.split(command, comments=True)[1:]) == 0
+    made = {"layers.csv", "layers.html", "run"}
+    assert {path.name for path in workplace.iterdir()} == {"model.safetensors", "big", *made}
 
 
 def test_readme_names_what_exists():
