@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectra.kernels import Histogram, edges_between, histogram, merge_histograms
+from spectra.kernels import Histogram, edges_between, histogram, merge_histograms, moments
+from spectra.kernels.histogram import moments_and_histogram
 
 LARGEST = np.finfo(np.float32).max
 SMALLEST = np.finfo(np.float32).tiny  # the smallest normal number
 HISTOGRAM = jax.jit(histogram, static_argnames=("bins", "scale"))
+MOMENTS = jax.jit(moments)
+BOTH = jax.jit(moments_and_histogram, static_argnames="bins")
 
 
 def f32(*values: float) -> np.ndarray:
@@ -243,3 +246,65 @@ def test_float64_bins_resolve_what_float32_cannot() -> None:
         assert result.edges.dtype == jnp.float64
         np.testing.assert_array_equal(result.counts, np.histogram(w, np.asarray(result.edges))[0])
     assert np.count_nonzero(result.counts) > 5
+
+
+# many entries
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "masked"),
+    [(32_767, "linear", False), (32_768, "linear", True), (100_000, "linear", False), (100_000, "log", True)],
+)
+def test_blocks_and_what_is_left(size: int, scale: Any, masked: bool) -> None:
+    w = (np.random.default_rng(size).standard_t(2, size) + 0.3).astype(np.float32)
+    w[[5, 70, -1]] = [np.inf, np.nan, -np.inf]
+    where = np.arange(size) % 3 > 0 if masked else None
+    kept = w if where is None else w[where]
+    assert_matches_numpy(HISTOGRAM(w, None, where, bins=77, scale=scale), np.abs(kept) if scale == "log" else kept)
+
+
+@given(
+    low=st.floats(-(2.0**126), 2.0**126, width=32), width=st.floats(0, 1, width=32), bins=st.sampled_from([1, 7, 40])
+)
+@settings(deadline=None, max_examples=60, derandomize=True)
+def test_computed_bins_are_exact_at_their_edges(low: float, width: float, bins: int) -> None:
+    """Entries on the automatic edges and next to them."""
+    low = 0.0 if abs(low) < SMALLEST * 1e7 else low
+    ends = f32(low, low + abs(low) * width)
+    edges = np.asarray(HISTOGRAM(ends, bins=bins).edges)
+    near = np.concatenate([edges, *(np.nextafter(edges, f32(direction)) for direction in (-np.inf, np.inf))])
+    near = np.where(np.abs(near) < SMALLEST, np.float32(0), near)
+    w = np.append(ends, np.where((near >= ends[0]) & (near <= ends[1]), near, ends[0]))
+    result = HISTOGRAM(w, bins=bins)
+    np.testing.assert_array_equal(result.edges, edges)
+    assert_matches_numpy(result, w)
+
+
+@pytest.mark.parametrize(("masked", "given"), [(False, False), (True, True)])
+@pytest.mark.parametrize("bad", [1.0, np.inf, np.nan])
+def test_moments_and_histogram_are_what_the_two_give(masked: bool, given: bool, bad: float) -> None:
+    w = np.random.default_rng(8).standard_normal(70_000).astype(np.float32)
+    w[17] = bad
+    where = np.arange(w.size) % 5 > 0 if masked else None
+    edges = np.linspace(-3, 2, 12, dtype=np.float32) if given else None
+    m, h = BOTH(w, edges, where, bins=30)
+    for got, want in zip(h, HISTOGRAM(w, edges, where, bins=30), strict=True):
+        np.testing.assert_array_equal(got, want)
+    for got, want in zip(m, MOMENTS(w, where), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def test_moments_and_histogram_run_over_batches_for_every_platform() -> None:
+    w = np.random.default_rng(9).standard_normal((3, 500)).astype(np.float32)
+    program = jax.jit(jax.vmap(moments_and_histogram))
+    _, h = program(w)
+    for row, counts in zip(w, h.counts, strict=True):
+        np.testing.assert_array_equal(counts, HISTOGRAM(row).counts)
+    platforms = ("cpu", "cuda", "rocm", "tpu")
+    assert jax.export.export(program, platforms=list(platforms))(w).platforms == platforms
+
+
+def test_counting_copies_no_entries() -> None:
+    w = jax.ShapeDtypeStruct((2**24 + 999,), jnp.float32)
+    program = jax.jit(moments_and_histogram).lower(w).compile()
+    assert program.memory_analysis().temp_size_in_bytes < 0.05 * 4 * w.size

@@ -11,7 +11,7 @@ from scipy import stats
 from spectra.kernels import Moments, merge_moments, moments
 
 MOMENTS = jax.jit(moments)
-SIZE = 20_000  # several blocks and a part of one
+SIZE = 80_000  # several blocks and a part of one
 
 
 def reference(w: np.ndarray) -> Moments:
@@ -99,13 +99,13 @@ def test_against_scipy(kind: str) -> None:
 def test_a_large_mean_costs_no_digits(mean: float, tolerance: float, masked: bool) -> None:
     """Skewness and kurtosis too: 1e-4 of their natural size where float32 entries have themselves 1e-4 of a std."""
     w = (np.random.default_rng(2).standard_normal(SIZE) + mean).astype(np.float32)
-    where = np.arange(SIZE) >= 5000 * masked
+    where = np.arange(SIZE) >= 40_000 * masked
     result = MOMENTS(w, where)
     assert_close(result, w[where], tolerance=tolerance)
     assert float(result.std) == pytest.approx(w[where].std(dtype=np.float64), rel=1e-5)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4095, 4096, 4097, 8192, 8193])
+@pytest.mark.parametrize("size", [1, 2, 3, 1024, 1025, 32767, 32768, 65537])
 def test_around_the_block_size(size: int) -> None:
     w = np.random.default_rng(size).standard_normal(size).astype(np.float32) + 3
     if size > 1:
@@ -123,9 +123,11 @@ def test_a_hundred_million_entries_far_from_zero() -> None:
         bits = jax.lax.iota(jnp.uint32, size) * jnp.uint32(2654435761)
         return 1000 + (bits >> 8).astype(jnp.float32) * jnp.float32(2**-24 * 12**0.5)
 
+    w = jax.block_until_ready(generate())
+    program = MOMENTS.lower(w).compile()
     started = time.process_time()
-    result = jax.block_until_ready(MOMENTS(generate()))
-    assert time.process_time() - started < 6
+    result = jax.block_until_ready(program(w))
+    assert time.process_time() - started < 1  # one reading: 0.15 s where nothing else runs
     assert int(result.count) == size
     assert float(result.std) == pytest.approx(1, rel=1e-4)
     assert float(result.mean) == pytest.approx(1000 + 3**0.5, abs=1e-3)
@@ -134,10 +136,13 @@ def test_a_hundred_million_entries_far_from_zero() -> None:
     assert float(result.l2) == pytest.approx((size * ((1000 + 3**0.5) ** 2 + 1)) ** 0.5, rel=1e-5)
 
 
-def test_the_sweep_needs_little_memory_beyond_the_entries() -> None:
-    """Three times their size at most: 1.2 GB for 10⁸ entries."""
-    w = jax.ShapeDtypeStruct((10**8,), jnp.float32)
-    assert MOMENTS.lower(w).compile().memory_analysis().temp_size_in_bytes < 1.21e9
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("size", [2**24, 2**24 + 12_345])
+def test_each_entry_is_read_where_it_lies(size: int, masked: bool) -> None:
+    """No copy of the entries: temporaries of a twentieth of their size at most."""
+    w, where = jax.ShapeDtypeStruct((size,), jnp.float32), jax.ShapeDtypeStruct((size,), bool)
+    program = MOMENTS.lower(w, where) if masked else MOMENTS.lower(w)
+    assert program.compile().memory_analysis().temp_size_in_bytes < 0.05 * 4 * size
 
 
 def test_single_entry() -> None:
@@ -232,6 +237,24 @@ def test_gradients_in_closed_form() -> None:
     jacobian = jax.jit(jax.jacrev(lambda w: {name: getattr(moments(w), name) for name in want}))(w)
     for name, gradient in want.items():
         np.testing.assert_allclose(jacobian[name], gradient, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_derivatives_through_blocks_and_masks() -> None:
+    """Along random directions, against differences in float64; forward and backward."""
+    rng = np.random.default_rng(5)
+    w, direction, where = rng.standard_normal(70_000) + 3, rng.standard_normal(70_000), rng.random(70_000) < 0.7
+
+    @jax.jit
+    def shape(w: jax.Array) -> jax.Array:
+        m = moments(w, where)
+        return m.mean + m.std + m.skewness + m.kurtosis + m.l1 / m.l2 + m.hoyer
+
+    with jax.enable_x64(True):
+        ahead, behind = (float(shape(w + sign * 1e-5 * direction)) for sign in (1, -1))
+        forward = float(jax.jit(lambda w: jax.jvp(shape, (w,), (direction,))[1])(w))
+        backward = float(np.dot(jax.jit(jax.grad(shape))(w), direction))
+    assert forward == pytest.approx((ahead - behind) / 2e-5, rel=1e-5)
+    assert backward == pytest.approx(forward, rel=1e-9)
 
 
 # merging

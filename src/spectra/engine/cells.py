@@ -1,10 +1,10 @@
 """Rank statistics of many entries without sorting them: counted in narrow cells, the few that matter taken out.
 
-The leading bits of a floating-point number — sign, exponent, nine bits of mantissa — name a *cell* of numbers that agree
-to two parts in a thousand. A first reading of the entries counts every cell and takes the moments. From the counts alone
-it is known how many entries lie below any threshold but those of the one cell that holds it, and which cells hold the
-quantiles. A second reading takes out the entries of these *open* cells, about one in fifty, and sorts them. What is
-answered is exact; only the Gini index has an error, with a bound that is computed, below `TOLERANCE`.
+The leading bits of a floating-point number — sign, exponent, nine bits of mantissa — name a *cell* of numbers that
+agree to two parts in a thousand. A first reading of the entries counts every cell and takes the moments. From the
+counts alone it is known how many entries lie below any threshold but those of the one cell that holds it, and which
+cells hold the quantiles. A second reading takes out the entries of these *open* cells, about one in fifty, and sorts
+them. What is answered is exact; only the Gini index has an error, with a bound that is computed, below `TOLERANCE`.
 
 bfloat16 and float16 entries, widened, are all alike within a cell: one reading tells everything.
 
@@ -89,8 +89,8 @@ def distinct(flat: np.ndarray) -> Ordered | None:
 class Window(NamedTuple):
     """The octaves of cells from that of the smallest magnitude but zero to that of the largest, and the zeros' cell.
 
-    In what `take` returns, cell 0 comes first and `low` follows. Of octave 0, the subnormal numbers, only cell 0 is part
-    of it, unless `low` is 1.
+    In what `take` returns, cell 0 comes first and `low` follows. Of octave 0, the subnormal numbers, only cell 0 is
+    part of it, unless `low` is 1.
     """
 
     low: int

@@ -17,7 +17,7 @@ from spectra.kernels.spectrum import Route
 SMALLEST_FITTED = 1e-5
 """Eigenvalues up to this one are left out of the fit, as in WeightWatcher."""
 
-RANK_IN_DOUBT = 0.03
+RANK_IN_DOUBT = 0.1
 """Share of unresolved eigenvalues from which on a decomposition that resolves them is worth its price."""
 
 NAN = np.asarray(np.nan)
@@ -57,9 +57,9 @@ def _is_doubtful(esd: ESD, dtype: np.dtype) -> bool:
     """Whether unresolved eigenvalues of the Gram route could matter.
 
     They lie below every resolved one, so each tail that starts at a resolved eigenvalue is exact; only a fit that
-    reaches down to the bottom of the resolved ones might have gone on among the others. More than 3 % of them
-    unresolved calls the rank in question; the bottom of a square random matrix alone has 1 to 2 %. In float64, asked
-    for its accuracy, a single one is reason enough.
+    reaches down to the bottom of the resolved ones might have gone on among the others. More than 10 % of them
+    unresolved calls the rank in question; the bottom of a square heavy-tailed matrix alone has 2 to 4 %. In float64,
+    asked for its accuracy, a single one is reason enough.
     """
     lost = int(esd.num_unresolved.sum())
     resolved = np.count_nonzero(esd.singular_values)

@@ -129,6 +129,19 @@ def larft(v: np.ndarray, tau: np.ndarray) -> np.ndarray:
     return t
 
 
+def gemm(a: np.ndarray, b: np.ndarray, transposed: bool = False, add_to: np.ndarray | None = None) -> np.ndarray:
+    """A·B (or AᵀB), or C − A·B in place of C, of Fortran-ordered matrices.
+
+    Not NumPy's product: that comes from a second BLAS, whose threads would fight with those of this one.
+    """
+    n, k = (a.shape[1], a.shape[0]) if transposed else a.shape
+    m = b.shape[1]
+    out = np.empty((n, m), a.dtype, order="F") if add_to is None else add_to
+    scale, keep = (1.0, 0.0) if add_to is None else (-1.0, 1.0)
+    _call("gemm", "T" if transposed else "N", "N", n, m, k, scale, a, a.shape[0], b, b.shape[0], keep, out, n, like=a)
+    return out
+
+
 def symm(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """A·B for a symmetric A, of which a Fortran-ordered view is given, and a Fortran-ordered B."""
     out = np.empty_like(b, order="F")

@@ -37,8 +37,9 @@ def _to_band(a: np.ndarray, band: int) -> np.ndarray:
         v[range(tau.size), range(tau.size)] = 1
         t = lapack.larft(v, tau)
         # QᵀAQ with Q = I − V T Vᵀ is A − V Wᵀ − W Vᵀ, where W = X − ½ V Tᵀ Vᵀ X and X = A V T.
-        x = lapack.symm(rest, np.asfortranarray(v @ t))
-        w = np.asfortranarray(x - v @ (t.T @ (0.5 * (v.T @ x))))
+        x = lapack.symm(rest, lapack.gemm(v, t))
+        inner = lapack.gemm(t, lapack.gemm(v, x, transposed=True), transposed=True)
+        w = lapack.gemm(v, inner * a.dtype.type(0.5), add_to=x)
         lapack.syr2k(rest, v, w)
     packed = np.zeros((band + 1, n), a.dtype, order="F")
     for i in range(band + 1):

@@ -78,11 +78,14 @@ def histogram(
     """
     values, mask = _prepared(w, where, scale)
     if edges is None and scale == "linear":
-        grid = _uniform_grid(*_range(values, mask), bins)
-        return _histogram(_count(values, mask, grid, bins, _uniform_slot), grid.edges)
+        return _count_uniform(values, mask, *_range(values, mask), bins)
     if edges is None:
-        edges = edges_between(*_range(values, mask, above=0.0), _at_least_one(bins), scale)
-    edges = _checked(edges, values)
+        if bins < 1:
+            raise ValueError(f"at least one bin is needed, got bins={bins}")
+        edges = edges_between(*_range(values, mask, above=0.0), bins, scale)
+    edges = jnp.asarray(edges, values.dtype)
+    if edges.ndim != 1 or edges.shape[0] < 2:
+        raise ValueError(f"edges must be a vector of at least two numbers, got shape {edges.shape}")
     return _histogram(_count(values, mask, edges, edges.shape[0] - 1, _searched_slot), edges)
 
 
@@ -93,7 +96,7 @@ def moments_and_histogram(
     *,
     bins: int = 100,
 ) -> tuple[Moments, Histogram]:
-    """`moments`, and `histogram` on a linear scale, whose automatic bins then need no reading of their own for the range.
+    """`moments`, and `histogram` on a linear scale, whose automatic bins then need no reading for the range.
 
     Parameters
     ----------
@@ -117,12 +120,12 @@ def moments_and_histogram(
     sums = read(values, mask)
     if edges is None:
         finite = jnp.isfinite(sums.low) & jnp.isfinite(sums.high)
-        found = lax.cond(finite, lambda: (sums.low, sums.high), lambda: _range(values, mask))
-        grid = _uniform_grid(*lax.stop_gradient(found), bins)
-        h = _histogram(_count(values, mask, grid, bins, _uniform_slot), grid.edges)
+        low, high = (lax.stop_gradient(end) for end in (sums.low, sums.high))
+        found = lax.cond(finite, lambda: (low, high), lambda: _range(lax.stop_gradient(values), mask))
+        h = _count_uniform(values, mask, found[0], found[1], bins)
     else:
         h = histogram(w, edges, where)
-    return moments_of(sums, values.size, mask), h
+    return moments_of(sums), h
 
 
 def _prepared(w: Any, where: Any, scale: Scale) -> tuple[Any, Any]:
@@ -136,23 +139,15 @@ def _prepared(w: Any, where: Any, scale: Scale) -> tuple[Any, Any]:
     return (jnp.abs(values) if scale == "log" else values), mask
 
 
-def _checked(edges: Any, values: Any) -> Any:
-    edges = jnp.asarray(edges, values.dtype)
-    if edges.ndim != 1 or edges.shape[0] < 2:
-        raise ValueError(f"edges must be a vector of at least two numbers, got shape {edges.shape}")
-    return edges
-
-
-def _at_least_one(bins: int) -> int:
-    if bins < 1:
-        raise ValueError(f"at least one bin is needed, got bins={bins}")
-    return bins
-
-
-def _histogram(counts: Int[Array, " slots"], edges: Float[Array, " bins_1"]) -> Histogram:
+def _histogram(counts: Int[Array, " slots"], edges: Float[AnyArray, " bins_1"]) -> Histogram:
     """From counts in slots: 0 underflow, 1 … bins the bins, then overflow and NaN."""
     total = edges.shape[0] - 1
     return Histogram(counts[1 : total + 1], edges, counts[0], counts[total + 1], counts[total + 2])
+
+
+def _count_uniform(values: Any, mask: Any, low: Any, high: Any, bins: int) -> Histogram:
+    edges, grid = _uniform(low, high, bins)
+    return _histogram(_count(values, mask, grid, bins, _uniform_slot), edges)
 
 
 def _count(values: Any, mask: Any, bins: Any, number: int, slot_of: Any) -> Int[Array, " slots"]:
@@ -160,7 +155,8 @@ def _count(values: Any, mask: Any, bins: Any, number: int, slot_of: Any) -> Int[
     slots = number + 3
 
     def add(x: Any, inside: Any, counts: Any) -> Any:
-        slot = slot_of(x, bins) if inside is None else jnp.where(inside, slot_of(x, bins), slots)
+        slot = slot_of(x, bins, number)
+        slot = slot if inside is None else jnp.where(inside, slot, slots)
         return counts.at[slot].add(1, mode="promise_in_bounds")
 
     def step(block: Any, counts: Any) -> Any:
@@ -175,52 +171,54 @@ def _count(values: Any, mask: Any, bins: Any, number: int, slot_of: Any) -> Int[
     return counts[:slots]
 
 
-def _searched_slot(x: Float[Array, " n"], edges: Float[Array, " bins_1"]) -> Int[Array, " n"]:
-    total = edges.shape[0] - 1
+def _searched_slot(x: Float[Array, " n"], edges: Float[Array, " bins_1"], total: int) -> Int[Array, " n"]:
     slot = jnp.searchsorted(edges, x, side="right", method="scan_unrolled")
     slot = jnp.where(x == edges[-1], total, slot)
     return jnp.where(jnp.isnan(x), total + 2, slot)
 
 
 class _Grid(NamedTuple):
-    """Equal bins. The bin of an entry is computed from it, and each edge is the first number of that very bin."""
+    """Equal bins between two ends. The bin of an entry is computed from it, ⌊(v·unit − offset)·scale⌋."""
 
-    edges: Float[AnyArray, " bins_1"]
+    low: Float[AnyArray, ""]
+    high: Float[AnyArray, ""]
     unit: Float[AnyArray, ""]
     """Reciprocal of a power of two near the ends, so that no difference overflows."""
+    offset: Float[AnyArray, ""]
     scale: Float[AnyArray, ""]
 
+    def bin(self, x: Float[Array, "*n"]) -> Int[Array, "*n"]:
+        """The computed bin of numbers between the ends, which never falls as they rise."""
+        return ((x * self.unit - self.offset) * self.scale).astype(jnp.int32)
 
-def _uniform_grid(low: Float[Array, ""], high: Float[Array, ""], bins: int) -> _Grid:
-    """`bins` equal bins between the ends; an edge is where the computed bin changes, a few roundings off at most."""
-    ends = edges_between(low, high, 1)
-    low, high = ends[0], ends[1]
+
+def _uniform(low: Float[Array, ""], high: Float[Array, ""], bins: int) -> tuple[Float[Array, " bins_1"], _Grid]:
+    """`bins` equal bins between the ends: each edge is the first number whose computed bin is the next.
+
+    So no entry needs to be compared with the edges. They are a few roundings off those of `edges_between`.
+    """
+    if bins < 1:
+        raise ValueError(f"at least one bin is needed, got bins={bins}")
+    low, high = edges_between(low, high, 1)
     unit = 1 / power_of_two(jnp.maximum(jnp.abs(low), jnp.abs(high)))
-    grid = _Grid(ends, unit, jnp.asarray(_at_least_one(bins), low.dtype) / (high * unit - low * unit))
+    grid = _Grid(low, high, unit, low * unit, bins / (high * unit - low * unit))
     wanted = jnp.arange(1, bins)
-    # The computed bin never falls as numbers rise, so bisection over all floating-point numbers finds the first in each.
-    below, above = (jnp.full(wanted.shape, _order(end)) for end in (low, high))
 
     def halve(_: Any, bracket: Any) -> Any:
         below, above = bracket
         middle = (below & above) + ((below ^ above) >> 1)
-        reached = _bin(_from_order(middle, low.dtype), grid, low) >= wanted
+        reached = grid.bin(_from_order(middle, low.dtype)) >= wanted
         return jnp.where(reached, below, middle), jnp.where(reached, middle, above)
 
-    _, first = lax.fori_loop(0, 8 * low.dtype.itemsize + 1, halve, (below, above))
+    bracket = jnp.full(wanted.shape, _order(low)), jnp.full(wanted.shape, _order(high))
+    _, first = lax.fori_loop(0, 8 * low.dtype.itemsize + 1, halve, bracket)
     inner = jnp.clip(_from_order(first, low.dtype), low, high)
-    return grid._replace(edges=jnp.concatenate([low[None], inner, high[None]]))
+    return jnp.concatenate([low[None], inner, high[None]]), grid
 
 
-def _bin(x: Float[Array, "*n"], grid: _Grid, low: Float[Array, ""]) -> Int[Array, "*n"]:
-    """The computed bin of numbers between the ends, which never falls as they rise."""
-    return ((x * grid.unit - low * grid.unit) * grid.scale).astype(jnp.int32)
-
-
-def _uniform_slot(x: Float[Array, " n"], grid: _Grid) -> Int[Array, " n"]:
-    low, high, total = grid.edges[0], grid.edges[-1], grid.edges.shape[0] - 1
-    slot = jnp.clip(_bin(x, grid, low), 0, total - 1) + 1
-    slot = jnp.where(x < low, 0, jnp.where(x > high, total + 1, slot))
+def _uniform_slot(x: Float[Array, " n"], grid: _Grid, total: int) -> Int[Array, " n"]:
+    slot = jnp.clip(grid.bin(x), 0, total - 1) + 1
+    slot = jnp.where(x < grid.low, 0, jnp.where(x > grid.high, total + 1, slot))
     return jnp.where(jnp.isnan(x), total + 2, slot)
 
 

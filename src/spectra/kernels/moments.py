@@ -71,6 +71,7 @@ class Sums(NamedTuple):
     low: Float[AnyArray, ""]
     high: Float[AnyArray, ""]
     zeros: Int[AnyArray, ""]
+    count: Int[AnyArray, ""]  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 def moments(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = None) -> Moments:
@@ -108,12 +109,12 @@ def moments(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = 
     mask = None if where is None else to_mask(where, jnp.asarray(w)).ravel()
     if values.size > 2**31 - 1:
         raise ValueError(f"{values.size} entries overflow 32-bit counts: split the array and combine the parts")
-    return moments_of(read(values, mask), values.size, mask)
+    return moments_of(read(values, mask))
 
 
-def moments_of(s: Sums, size: int, mask: Bool[Array, " size"] | None) -> Moments:
-    """Moments from the sums over `size` entries, or over those inside a mask."""
-    count = jnp.asarray(size, jnp.int32) if mask is None else jnp.sum(mask, dtype=jnp.int32)
+def moments_of(s: Sums) -> Moments:
+    """Moments from the sums over all entries."""
+    count = s.count
     usable = (count > 0) & jnp.isfinite(s.low) & jnp.isfinite(s.high)
     n = count.astype(s.low.dtype)
     variance = s.total.m2 / n
@@ -194,7 +195,8 @@ def _read_jvp(primals: Any, tangents: Any) -> tuple[Sums, Sums]:
     )
     l1 = jnp.sum(jnp.sign(kept) * step)
     zero = jnp.zeros_like(s.unit)
-    return s, Sums(total, zero, l1, zero, end(s.low), end(s.high), np.zeros(s.zeros.shape, jax.dtypes.float0))
+    fixed = np.zeros(s.zeros.shape, jax.dtypes.float0)
+    return s, Sums(total, zero, l1, zero, end(s.low), end(s.high), fixed, fixed)
 
 
 class _Block(NamedTuple):
@@ -208,6 +210,7 @@ class _Block(NamedTuple):
     low: Float[AnyArray, "*blocks"]
     high: Float[AnyArray, "*blocks"]
     zeros: Int[AnyArray, "*blocks"]
+    count: Int[AnyArray, "*blocks"]  # type: ignore[assignment]
 
 
 def _measure_block(x: Float[Array, " size"], inside: Bool[Array, " size"] | None) -> _Block:
@@ -220,8 +223,8 @@ def _measure_block(x: Float[Array, " size"], inside: Bool[Array, " size"] | None
     largest = jnp.maximum(jnp.abs(low), jnp.abs(high))
     usable = jnp.isfinite(largest) & (largest > 0)
     unit = power_of_two(jnp.where(usable, largest, 1))
-    count = jnp.asarray(x.size, x.dtype) if inside is None else jnp.sum(inside, dtype=x.dtype)
-    size = jnp.maximum(count, 1)
+    count = jnp.asarray(x.size, jnp.int32) if inside is None else fold(jnp.add, jnp.where(inside, 1, 0))
+    size = jnp.maximum(count, 1).astype(x.dtype)
     scaled = kept(x * (1 / unit), 0)  # both exact, and a product takes less time
     # `rest` is measured against this very number. Rounded to three bits less it is one: otherwise the compiler may
     # take it unrounded into a multiply-add in one place and rounded in another.
@@ -233,30 +236,36 @@ def _measure_block(x: Float[Array, " size"], inside: Bool[Array, " size"] | None
     square = d * d
     powers = (fold(jnp.add, term) for term in (square, square * d, square * square))
     return _Block(
-        Blocks(count, rest, *powers),
+        Blocks(count.astype(x.dtype), rest, *powers),
         rough,
         l1=fold(jnp.add, jnp.abs(scaled)),
         unit=jnp.where(usable, unit, 0),
         low=low,
         high=high,
-        zeros=fold(jnp.add, kept(x == 0, False).astype(jnp.int32)),
+        zeros=fold(jnp.add, jnp.where(kept(x == 0, False), 1, 0)).astype(jnp.int32),
+        count=count.astype(jnp.int32),
     )
 
 
 def fold(operation: Callable[[Any, Any], Any], x: Num[Array, " size"]) -> Num[Array, ""]:
-    """All entries joined pairwise by an operation.
+    """The sum, minimum or maximum of all entries, joined in groups of 32 and these again, which keeps rounding small.
 
-    Written as a tree over slices, each a vector of lanes, which the compiler takes in one loop of vector instructions;
-    a reduction would be a loop over single entries.
+    In blocks it is written as a tree over slices, each a vector of lanes, which the compiler takes in one loop of
+    vector instructions; a reduction would be a loop over single entries. Fewer are not worth the longer program.
     """
-    while x.size % SMALL_BLOCK == 0:
-        lanes = LANES if x.size % (ROWS * LANES) == 0 else SMALL_BLOCK // ROWS
-        rows = x.reshape(-1, ROWS, lanes)
-        terms = [rows[:, row] for row in range(ROWS)]
-        while len(terms) > 1:
-            terms = [operation(*pair) for pair in zip(terms[::2], terms[1::2], strict=True)]
-        x = terms[0].ravel()
-    return x.sum() if operation is jnp.add else (x.min() if operation is jnp.minimum else x.max())
+    reductions: dict[Any, Any] = {jnp.add: jnp.sum, jnp.minimum: jnp.min, jnp.maximum: jnp.max}
+    reduce = reductions[operation]
+    trees = x.size % BLOCK == 0
+    while x.size % SMALL_BLOCK == 0 and x.size:
+        rows = x.reshape(-1, ROWS, LANES if x.size % BLOCK == 0 else SMALL_BLOCK // ROWS)
+        if trees:
+            terms = [rows[:, row] for row in range(ROWS)]
+            while len(terms) > 1:
+                terms = [operation(*pair) for pair in zip(terms[::2], terms[1::2], strict=True)]
+            x = terms[0].ravel()
+        else:
+            x = reduce(rows, axis=1).ravel()
+    return reduce(x)
 
 
 def _total(b: _Block) -> Sums:
@@ -269,7 +278,16 @@ def _total(b: _Block) -> Sums:
     pilot = rough[jnp.argmax(m.size)]
     means = (rough - pilot) + m.mean * scale
     total = combine(Blocks(m.size, means, m.m2 * scale**2, m.m3 * scale**3, m.m4 * scale**4))
-    return Sums(total, pilot, jnp.sum(b.l1 * scale), unit, jnp.min(b.low), jnp.max(b.high), jnp.sum(b.zeros))
+    return Sums(
+        total,
+        pilot,
+        jnp.sum(b.l1 * scale),
+        unit,
+        jnp.min(b.low),
+        jnp.max(b.high),
+        jnp.sum(b.zeros, dtype=jnp.int32),
+        jnp.sum(b.count, dtype=jnp.int32),
+    )
 
 
 def combine(b: Blocks) -> Blocks:
