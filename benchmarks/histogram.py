@@ -94,8 +94,10 @@ def ours(x: np.ndarray) -> list[Ours]:
     """Our ways; a new kernel is one more entry."""
     on_device, edges = jnp.asarray(x), jnp.linspace(LOW, HIGH, BINS + 1)
     kernels = jax.jit(lambda w, edges: (spectra.histogram(w, edges), spectra.moments(w)))
+    both = jax.jit(lambda w: spectra.moments_and_histogram(w, bins=BINS))
     return [
-        Ours("histogram and moments in one jit", lambda: kernels(on_device, edges), same_kernels),
+        Ours("moments_and_histogram, automatic bins", lambda: both(on_device), same_automatic),
+        Ours("histogram on given edges and moments in one jit", lambda: kernels(on_device, edges), same_kernels),
         Ours(
             "describe_entries: two histograms, moments, quantiles, sparsity",
             lambda: describe_entries(x),
@@ -116,6 +118,14 @@ def same_kernels(answered: Any, x: np.ndarray, exact: list[int]) -> str:
     """Equal counts, moments to float32's accuracy."""
     h, m = answered
     check([int(h.underflow), *h.counts.tolist(), int(h.overflow)] == exact, "the kernel counted something else")
+    return "equal counts; " + same_moments({name: float(getattr(m, name)) for name in MOMENTS}, x)
+
+
+def same_automatic(answered: Any, x: np.ndarray, exact: list[int]) -> str:
+    """Equal counts on the edges that the kernel chose, and its moments."""
+    m, h = answered
+    expected, _ = np.histogram(x, np.asarray(h.edges))
+    check(h.counts.tolist() == expected.tolist(), "the kernel counted something else")
     return "equal counts; " + same_moments({name: float(getattr(m, name)) for name in MOMENTS}, x)
 
 

@@ -10,7 +10,7 @@ from support.analyzers import WHAT, analyzers, side_by_side
 from support.models import of_shapes
 from support.question import Question, answer
 
-SIZES = (256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
+SIZES = (256, 384, 512, 768, 1024, 1536, 2048, 3072)
 FLOPS = 4e10
 """A side is run as often as its n³ flops fit into this many, at least once and at most nine times."""
 

@@ -102,6 +102,24 @@ def test_small_counts_are_integers() -> None:
     assert int(counts[0]) >= np.sum(w == 0)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_small_counts_of_many_entries(masked: bool) -> None:
+    """Blocks and what is left; no copy of the entries, with the moments neither."""
+    w = sample("cauchy", 70_001)
+    where = np.arange(w.size) % 4 > 0 if masked else None
+    x = w if where is None else w[where]
+
+    @jax.jit
+    def both(w: jax.Array, where: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        return small_counts(w, moments(w, where), where)
+
+    magnitude = np.abs(x).astype(np.float64)
+    want = [np.sum(magnitude < 0.1 * x.std(dtype=np.float64)), np.sum(magnitude < 0.01 * magnitude.max())]
+    np.testing.assert_allclose(both(w, where), want, atol=1)
+    shapes = [None if each is None else jax.ShapeDtypeStruct((2**24 + 5,), each.dtype) for each in (w, where)]
+    assert both.lower(*shapes).compile().memory_analysis().temp_size_in_bytes < 0.05 * 4 * 2**24
+
+
 def test_float64_to_twelve_digits() -> None:
     w = np.random.default_rng(1).standard_cauchy(500)
     with jax.enable_x64(True):

@@ -4,7 +4,13 @@
 values with an account of their accuracy, `power_law` fits the tail. They know of no file, layer or model.
 """
 
-from spectra.kernels.histogram import Histogram, edges_between, histogram, merge_histograms
+from spectra.kernels.histogram import (
+    Histogram,
+    edges_between,
+    histogram,
+    merge_histograms,
+    moments_and_histogram,
+)
 from spectra.kernels.moments import Moments, merge_moments, moments
 from spectra.kernels.power_law import PowerLawFit, fit_power_law
 from spectra.kernels.sparsity import Sparsity, gini, quantiles, small_counts, sparsity
@@ -24,6 +30,7 @@ __all__ = [
     "merge_histograms",
     "merge_moments",
     "moments",
+    "moments_and_histogram",
     "quantiles",
     "singular_values",
     "small_counts",

@@ -110,9 +110,8 @@ def moments_and_histogram(
 
     Examples
     --------
-    >>> import jax.numpy as jnp
-    >>> from spectra.kernels.histogram import moments_and_histogram
-    >>> m, h = moments_and_histogram(jnp.array([0.0, 1.0, 2.0]), bins=2)
+    >>> import jax.numpy as jnp, spectra
+    >>> m, h = spectra.moments_and_histogram(jnp.array([0.0, 1.0, 2.0]), bins=2)
     >>> float(m.mean), h.counts.tolist()
     (1.0, [1, 2])
     """

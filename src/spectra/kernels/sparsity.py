@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, Float, Num
 
 from spectra.kernels.dtypes import AnyArray, power_of_two, to_compute, to_mask
-from spectra.kernels.moments import Moments, moments
+from spectra.kernels.moments import BLOCK, Moments, cut, fold, moments
 
 
 class Sparsity(NamedTuple):
@@ -63,13 +64,30 @@ def sparsity(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None =
 def small_counts(
     w: Num[AnyArray, "*shape"], m: Moments, where: Bool[AnyArray, "*mask"] | None = None
 ) -> tuple[Num[Array, ""], Num[Array, ""]]:
-    """Numbers of entries with |w| < 0.1·std and with |w| < 0.01·max|w|, given the moments; int32."""
-    mask = to_mask(where, jnp.asarray(w))
-    magnitude = jnp.abs(to_compute(w))
-    largest = jnp.maximum(jnp.abs(m.min), jnp.abs(m.max))
-    limits = (0.1 * m.std, 0.01 * largest)
-    few_std, few_max = (jnp.sum(mask & (magnitude < limit), dtype=jnp.int32) for limit in limits)
-    return few_std, few_max
+    """Numbers of entries with |w| < 0.1·std and with |w| < 0.01·max|w|, given the moments; int32.
+
+    A reading of their own, for the limits are known only after the first; in blocks, like that one.
+    """
+    mask = None if where is None else to_mask(where, jnp.asarray(w)).ravel()
+    values = to_compute(w).ravel()
+    limits = (0.1 * m.std, 0.01 * jnp.maximum(jnp.abs(m.min), jnp.abs(m.max)))
+
+    def few(x: Any, inside: Any) -> tuple[Any, ...]:
+        small = (jnp.abs(x) < limit for limit in limits)
+        counted = (each if inside is None else each & inside for each in small)
+        return tuple(fold(jnp.add, jnp.where(each, 1, 0)).astype(jnp.int32) for each in counted)
+
+    def step(block: Any, found: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(map(jnp.add, found, few(*cut(values, mask, block))))
+
+    whole = values.size // BLOCK
+    found: tuple[Any, ...] = (jnp.int32(0), jnp.int32(0))
+    if whole:
+        found = lax.fori_loop(0, whole, step, found)
+    if values.size % BLOCK:
+        rest = slice(whole * BLOCK, None)
+        found = tuple(map(jnp.add, found, few(values[rest], None if mask is None else mask[rest])))
+    return found[0], found[1]
 
 
 def gini(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = None) -> Float[Array, ""]:
