@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +19,7 @@ import spectra
 from spectra.engine.distributed import share
 from spectra.engine.options import Options
 from spectra.engine.plan import make_plan
+from spectra.kernels.sharded import sharded_spectrum
 from spectra.models.formats import open_source
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +113,20 @@ def test_a_matrix_spread_by_rows_has_the_same_spectrum(four: dict):
         np.testing.assert_allclose(values[0], want, rtol=1e-5)
         np.testing.assert_allclose(values, four["single"][0], rtol=1e-5)
         np.testing.assert_allclose(floor, four["single"][1], rtol=0.1)
+
+
+def test_spreading_over_one_device_changes_nothing_and_wide_matrices_are_refused():
+    mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:1]), ("rows",))
+    w = np.random.default_rng(2).standard_t(3, (70, 30)).astype(np.float32)
+    spread = jax.jit(sharded_spectrum, static_argnames="mesh")(w, mesh=mesh)
+    whole = spectra.spectrum(w, "gram")
+    np.testing.assert_allclose(spread.singular_values, whole.singular_values, rtol=1e-5)
+    np.testing.assert_allclose(spread.floor, whole.floor, rtol=1e-4)
+    assert int(spread.num_evals) == 30 and int(spread.num_unresolved) == int(whole.num_unresolved)
+    w[3, 4] = np.nan
+    assert np.isnan(jax.jit(sharded_spectrum, static_argnames="mesh")(w, mesh=mesh).singular_values).all()
+    with pytest.raises(ValueError, match="at least as many rows as columns"):
+        sharded_spectrum(jax.numpy.ones((30, 70)), mesh)
 
 
 def test_backends_agree_in_this_process():
