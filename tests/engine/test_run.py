@@ -108,14 +108,15 @@ def test_an_unexpected_error_in_a_thread_is_raised_to_the_caller(monkeypatch, pl
 def test_no_thread_is_left_when_the_caller_stops_early():
     source = Slow({f"{i}.kernel": (30, 20) for i in range(50)}, seconds=0.01)
     plan, options, backend = planned(source)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     events = loop.run(plan, source, options, backend, range(50))
     next(event for event in events if event[1] is not None)
+    assert set(threading.enumerate()) - before
     events.close()
     deadline = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < deadline:
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert threading.active_count() == before
+    assert not set(threading.enumerate()) - before
     assert sum(source.reads.values()) < 50
 
 
