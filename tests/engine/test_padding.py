@@ -6,7 +6,17 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectra.engine.padding import FITS, GRAIN, PROGRAMS, choose_buckets, choose_lengths, pad_to, waste
+from spectra.engine.padding import FITS, GRAIN, PROGRAMS, choose_buckets, choose_lengths, pad_to
+
+
+def waste(buckets: dict[tuple[int, int], tuple[int, int]], shapes: list[tuple[int, int]]) -> float:
+    """Share of the flops (Gram product and reduction) that go into padding."""
+
+    def work(shape: tuple[int, int]) -> float:
+        return shape[0] * shape[1] ** 2 + 4 / 3 * shape[1] ** 3
+
+    return 1 - sum(map(work, shapes)) / sum(work(buckets[shape]) for shape in shapes)
+
 
 SHAPES = st.tuples(st.integers(1, 3000), st.integers(1, 3000)).map(lambda shape: (max(shape), min(shape)))
 
@@ -19,7 +29,7 @@ def test_buckets_hold_every_shape_and_are_few(shapes, programs):
     assert len(set(buckets.values())) <= programs
     for (n, m), (rows, cols) in buckets.items():
         assert n <= rows and m <= cols and rows % GRAIN == 0 == cols % GRAIN
-    assert 0 <= waste(buckets, shapes) < 1
+    assert -1e-12 <= waste(buckets, shapes) < 1
 
 
 def test_few_shapes_are_left_as_they_are():
@@ -30,7 +40,7 @@ def test_few_shapes_are_left_as_they_are():
 def efficientnet() -> list[tuple[int, int]]:
     """Matrices of an EfficientNet-like network: expansions, squeezes and projections of growing width."""
     shapes = [(32, 27)]
-    for width, blocks in ((16, 1), (24, 2), (40, 2), (80, 3), (112, 3), (192, 4), (320, 1)):
+    for width, blocks in ((16, 1), (24, 2), (40, 3), (80, 4), (112, 4), (192, 5), (320, 1)):
         for block in range(blocks):
             wide, inner = 6 * width + 8 * block, max(8, width // 4 + 2 * block)
             shapes += [(wide, width), (wide, inner), (wide + 8, width)]
@@ -39,7 +49,7 @@ def efficientnet() -> list[tuple[int, int]]:
 
 def test_a_convolutional_network_of_many_shapes_wastes_little():
     shapes = efficientnet()
-    assert len(set(shapes)) >= 40
+    assert len(set(shapes)) >= 50
     buckets = choose_buckets(shapes)
     assert len(set(buckets.values())) + FITS <= 8
     assert PROGRAMS + FITS <= 8

@@ -67,7 +67,7 @@ def test_random_shapes(shape: tuple[int, int], method: str) -> None:
 
 def test_a_large_square_matrix() -> None:
     rng = np.random.default_rng(3)
-    w = (rng.standard_normal((1100, 1100)) + 0.05).astype(np.float32)  # only half of its Gram matrix is formed
+    w = (rng.standard_normal((1500, 1500)) + 0.05).astype(np.float32)  # only half of its Gram matrix is formed
     assert_promise(w, SPECTRUM(w, method="gram"), "gram")
 
 

@@ -97,14 +97,6 @@ def _work(shape: Shape) -> float:
     return n * m**2 + 4 / 3 * m**3
 
 
-def waste(buckets: dict[Shape, Shape], shapes: Iterable[Shape]) -> float:
-    """Share of the flops that go into padding, for matrices of these shapes."""
-    counts = Counter(shapes)
-    done = sum(_work(buckets[shape]) * count for shape, count in counts.items())
-    needed = sum(_work(shape) * count for shape, count in counts.items())
-    return 1 - needed / done if done else 0.0
-
-
 def choose_lengths(sizes: Iterable[int], programs: int = FITS) -> dict[int, int]:
     """Padded lengths for samples of given sizes, chosen like `choose_buckets`."""
     return {n: padded for (n, _), (padded, _) in choose_buckets([(n, n) for n in sizes], programs).items()}
