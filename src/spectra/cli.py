@@ -181,9 +181,12 @@ def _processes(several: bool) -> Iterator[bool]:
 
     from spectra.engine.distributed import join
 
-    # Gloo, which connects processes that have CPUs only, tells of it on C's standard output.
+    # Gloo, which connects processes that have CPUs only, tells of it on C's standard output, where results go; moved
+    # to standard error, the words of several processes would run into each other and into ours.
     results = os.dup(1)
-    os.dup2(2, 1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
     try:
         join()
         yield jax.process_index() == 0
