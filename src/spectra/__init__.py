@@ -12,15 +12,31 @@ if TYPE_CHECKING:
     from spectra.engine.describe import describe
     from spectra.engine.progress import Progress
     from spectra.kernels import (
+        FAMILIES,
+        PARAMETERS,
+        Comparison,
+        FitIntervals,
+        FitStatus,
+        GoodnessOfFit,
         Histogram,
+        Laplace,
         Moments,
         PowerLawFit,
         Sparsity,
         Spectrum,
+        StudentT,
+        TailFit,
+        compare_tails,
         eigenvalues,
+        fit_intervals,
+        fit_laplace,
         fit_power_law,
+        fit_student_t,
+        fit_tail,
         gini,
+        goodness_of_fit,
         histogram,
+        log_density,
         merge_histograms,
         merge_moments,
         moments,
@@ -29,6 +45,7 @@ if TYPE_CHECKING:
         singular_values,
         sparsity,
         spectrum,
+        tail_ccdf,
     )
     from spectra.report.result import LayerResult, Report
 
@@ -41,9 +58,16 @@ _ELSEWHERE = {
 }
 
 __all__ = [
+    "FAMILIES",
+    "PARAMETERS",
     "CheckpointError",
+    "Comparison",
+    "FitIntervals",
+    "FitStatus",
+    "GoodnessOfFit",
     "Histogram",
     "InputError",
+    "Laplace",
     "LayerResult",
     "Moments",
     "OutputError",
@@ -53,12 +77,21 @@ __all__ = [
     "Sparsity",
     "SpectraError",
     "Spectrum",
+    "StudentT",
+    "TailFit",
     "analyze",
+    "compare_tails",
     "describe",
     "eigenvalues",
+    "fit_intervals",
+    "fit_laplace",
     "fit_power_law",
+    "fit_student_t",
+    "fit_tail",
     "gini",
+    "goodness_of_fit",
     "histogram",
+    "log_density",
     "merge_histograms",
     "merge_moments",
     "moments",
@@ -67,6 +100,7 @@ __all__ = [
     "singular_values",
     "sparsity",
     "spectrum",
+    "tail_ccdf",
 ]
 
 

@@ -131,6 +131,15 @@ def spectra() -> None:
     metavar="DIR",
     help="Keep each finished layer there; the same command goes on where it was.",
 )
+@click.option(
+    "--gof",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Goodness of fit and intervals of alpha and xmin from N bootstrap replicates; 1000 is usual.",
+)
+@click.option("--tails", is_flag=True, help="Fit the tails of the weight entries too.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap.")
 @click.option("--distributed", is_flag=True, help="Be one of several processes (scripts/launch, srun, mpirun).")
 @_shared
 def analyze(

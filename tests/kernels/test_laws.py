@@ -51,7 +51,7 @@ class Kernel(NamedTuple):
     exact_scaling: bool = True
 
 
-_FIT = PowerLawFit(alpha=0, xmin=1, ks=0, sigma=0, n_tail=0)
+_FIT = PowerLawFit(alpha=0, xmin=1, ks=0, sigma=0, n_tail=0, status=0)
 _SPECTRUM = Spectrum(singular_values=1, num_evals=0, num_unresolved=0, floor=1)
 _HISTOGRAM = Histogram(counts=0, edges=1, underflow=0, overflow=0, nan=0)
 

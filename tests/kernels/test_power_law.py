@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spectra.kernels import PowerLawFit, fit_power_law
+from spectra.kernels.status import FitStatus
 
 FIT = jax.jit(fit_power_law)
 TALLY = 1e-5
@@ -65,7 +66,8 @@ def search(x: np.ndarray) -> Reference | None:
 
 def assert_fits(fit: PowerLawFit, want: Reference) -> None:
     """The same tail, unless several are tied; then one of those; and its exponent and distance."""
-    alpha, xmin, ks, sigma, n_tail = (float(field) for field in fit)
+    alpha, xmin, ks, sigma, n_tail, status = (float(field) for field in fit)
+    assert status == FitStatus.OK
     (place,) = np.flatnonzero(want.candidates == xmin)
     if want.lead > TALLY:
         assert place == want.best
@@ -129,7 +131,7 @@ def test_against_brute_force(size: int, repeats: int) -> None:
 @settings(deadline=None, max_examples=200, derandomize=True)
 def test_against_brute_force_with_ties_and_masks(x: list[float], keep: list[bool]) -> None:
     x, keep = np.array(x, np.float32), np.array(keep)
-    x = np.where(np.abs(x) < 1e-37, np.float32(0), x)
+    x = np.where(np.abs(x) < np.finfo(np.float32).tiny, np.float32(0), x)
     fit, want = FIT(x, keep), search(x[keep])
     if want is None:
         assert_no_fit(fit)
@@ -137,7 +139,8 @@ def test_against_brute_force_with_ties_and_masks(x: list[float], keep: list[bool
         assert_fits(fit, want)
 
 
-def assert_no_fit(fit: PowerLawFit) -> None:
+def assert_no_fit(fit: PowerLawFit, why: FitStatus | None = None) -> None:
+    assert int(fit.status) == why if why else fit.status in (FitStatus.TOO_FEW, FitStatus.NO_SPREAD)
     assert int(fit.n_tail) == 0
     assert np.isnan([fit.alpha, fit.xmin, fit.ks, fit.sigma]).all()
 
@@ -203,16 +206,27 @@ def test_fixed_xmin_in_the_data_between_and_below(xmin: float) -> None:
     assert int(fit.n_tail) == size
 
 
-@pytest.mark.parametrize("xmin", [8, 8.5, 1e38, np.inf, 0, -1, -np.inf, np.nan])
-def test_fixed_xmin_that_leaves_no_tail(xmin: float) -> None:
-    assert_no_fit(FIXED(SAMPLE, np.float32(xmin)))
+@pytest.mark.parametrize("xmin", [5.1, 8, 8.5, 1e38])
+def test_fixed_xmin_above_all_values_but_one(xmin: float) -> None:
+    assert_no_fit(FIXED(SAMPLE, np.float32(xmin)), FitStatus.TOO_FEW)
+
+
+@pytest.mark.parametrize("xmin", [np.inf, 0, -1, -np.inf, np.nan, 1e-39])
+def test_fixed_xmin_that_is_no_positive_number(xmin: float) -> None:
+    assert_no_fit(FIXED(SAMPLE, np.float32(xmin)), FitStatus.BAD_XMIN)
 
 
 def test_fixed_xmin_needs_two_distinct_values_above() -> None:
     """As the docstring has it: a tail of equal values is no sample of a power law, wherever xmin lies."""
     for xmin in (5, 4, 0.1):
-        assert_no_fit(FIXED(np.array([5, 5, 5], np.float32), np.float32(xmin)))
-    assert_no_fit(FIXED(np.array([1, 5, 5], np.float32), np.float32(4)))
+        assert_no_fit(FIXED(np.array([5, 5, 5], np.float32), np.float32(xmin)), FitStatus.NO_SPREAD)
+    assert_no_fit(FIXED(np.array([1, 5, 5], np.float32), np.float32(4)), FitStatus.NO_SPREAD)
+
+
+@pytest.mark.parametrize("xmin", [1, np.nan])
+def test_a_sample_that_is_not_finite_is_told_first(xmin: float) -> None:
+    for bad in (np.nan, np.inf, -np.inf):
+        assert_no_fit(FIXED(np.append(SAMPLE[1:], np.float32(bad)), np.float32(xmin)), FitStatus.NOT_FINITE)
 
 
 def test_fixed_xmin_far_below_the_data() -> None:
@@ -249,29 +263,53 @@ def test_fixed_xmin_as_a_python_number() -> None:
 
 
 @pytest.mark.parametrize(
-    "x",
+    ("x", "why"),
     [
-        [],
-        [1],
-        [0, 0],
-        [-1, -2, -3],
-        [4, 4, 4],
-        [7, -1, 0],
-        [1, 2, np.nan],
-        [1, 2, np.inf],
-        [1, 2, -np.inf],
-        [np.nan, np.nan],
+        ([], FitStatus.TOO_FEW),
+        ([1], FitStatus.TOO_FEW),
+        ([0, 0], FitStatus.TOO_FEW),
+        ([-1, -2, -3], FitStatus.TOO_FEW),
+        ([7, -1, 0], FitStatus.TOO_FEW),
+        ([1, 1e-39, 1e-45], FitStatus.TOO_FEW),
+        ([7, 7], FitStatus.NO_SPREAD),
+        ([4, 4, 4], FitStatus.NO_SPREAD),
+        ([4, 4, -1, 0], FitStatus.NO_SPREAD),
+        ([3e38, 3e38], FitStatus.NO_SPREAD),
+        ([1, 2, np.nan], FitStatus.NOT_FINITE),
+        ([1, 2, np.inf], FitStatus.NOT_FINITE),
+        ([1, 2, -np.inf], FitStatus.NOT_FINITE),
+        ([np.nan, np.nan], FitStatus.NOT_FINITE),
+        ([np.inf], FitStatus.NOT_FINITE),
     ],
     ids=str,
 )
-def test_samples_without_a_fit(x: list[float]) -> None:
-    assert_no_fit(FIT(np.array(x, np.float32)))
+def test_samples_without_a_fit(x: list[float], why: FitStatus) -> None:
+    assert_no_fit(FIT(np.array(x, np.float32)), why)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        [1, 2],
+        [1, 1, 1, 1.0000001],
+        [1e-37, 1e38],
+        [1.2e-38, 1.3e-38, 1.3e-38, 3.3e38],
+        [1.2e-38, 1.2000001e-38, 1.25e-38, 2e-38],
+        [3.4e38, 3.3999998e38, 3.3e38, 2e38],
+        [1e-38, 1e-37, 2e-37, 1e38],
+    ],
+    ids=str,
+)
+def test_two_values_and_the_ends_of_the_range(x: list[float]) -> None:
+    """1e-38 is no normal number in float32, and left out."""
+    x = np.array(x, np.float32)
+    assert_fits(FIT(x), search(x[x >= np.finfo(np.float32).tiny]))
 
 
 def test_masks_that_leave_nothing_or_one_value() -> None:
     x = np.array([1, 2, 3], np.float32)
-    assert_no_fit(FIT(x, np.zeros(3, bool)))
-    assert_no_fit(FIT(x, np.array([True, False, False])))
+    assert_no_fit(FIT(x, np.zeros(3, bool)), FitStatus.TOO_FEW)
+    assert_no_fit(FIT(x, np.array([True, False, False])), FitStatus.TOO_FEW)
 
 
 def test_values_outside_the_mask_may_be_anything() -> None:
@@ -291,6 +329,32 @@ def test_a_scalar_is_refused(unchecked: None) -> None:
 def test_empty_batches_keep_their_shape() -> None:
     fit = FIT(np.zeros((2, 3, 0), np.float32))
     assert fit.alpha.shape == fit.n_tail.shape == (2, 3)
+
+
+# many values
+
+
+def test_float16_with_many_ties() -> None:
+    x = np.abs(np.random.default_rng(2).standard_t(3, 20_000)).astype(np.float16)
+    assert np.unique(x).size < 8000
+    assert_fits(jax.jit(fit_power_law)(x[:6000]), search(x[:6000]))
+
+
+@pytest.mark.parametrize("family", ["pareto", "student"])
+def test_a_million_values_in_float32(family: str) -> None:
+    """Alpha of the tail to 1e-5, D to 3e-6, and no candidate better by 1e-5, as float64 has it."""
+    rng = np.random.default_rng(6)
+    x = (1 + rng.pareto(1.5, 10**6)) if family == "pareto" else np.abs(rng.standard_t(3, 10**6))
+    x = x.astype(np.float32)
+    fit = FIT(x)
+    values, counts = np.unique(x.astype(np.float64), return_counts=True)
+    alpha, ks, size = tail(values, counts, float(fit.xmin))
+    assert float(fit.alpha) == pytest.approx(alpha, rel=1e-5)
+    assert float(fit.ks) == pytest.approx(ks, abs=3e-6)
+    assert int(fit.n_tail) == size
+    with jax.enable_x64(True):
+        best = FIT(x.astype(np.float64))
+    assert ks - float(best.ks) <= TALLY
 
 
 # float64 and gradients

@@ -37,6 +37,9 @@ def analyze(
     min_evals: int = 10,
     layout: Layout | None = None,
     backend: Backend = "auto",
+    gof: int = 0,
+    tails: bool = False,
+    seed: int = 0,
     run_dir: str | Path | None = None,
     label: str | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -71,6 +74,13 @@ def analyze(
     backend
         ``lapack``: spectra by LAPACK on the CPU; ``jax``: by the JAX kernels on all local devices; ``auto``: ``jax``
         where there is an accelerator or more than one device.
+    gof
+        Bootstrap replicates for the goodness-of-fit test and for the intervals of alpha and xmin (Clauset, Shalizi &
+        Newman 2009, §4.1); 1,000 is usual, 0 leaves both out. `docs/tails.md` tells how to read the verdict.
+    tails
+        Fit the tails of the weight entries themselves too: columns that begin with ``right_`` and ``left_``.
+    seed
+        Of the bootstrap.
     run_dir
         Directory that keeps the result of each layer as soon as it is finished; the same call takes them up again.
     label
@@ -98,7 +108,7 @@ def analyze(
     >>> report["dense"].status
     'success'
     """
-    options = Options(layers, conv, gates, precision, method, min_evals, layout, backend)
+    options = Options(layers, conv, gates, precision, method, min_evals, layout, backend, gof, tails, seed)
     return analyze_models([model], options, labels=[label], run_dir=run_dir, progress=progress)[0]
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from spectra.engine.esd import ESD
+from spectra.engine.verdict import ENOUGH, rejects_power_law
 from spectra.models.matrices import MatrixView
 
 OVER_TRAINED = 2.0
 UNDER_TRAINED = 6.0
-ENOUGH = 50
-"""Tails below this size carry the warning `too few` (Clauset, Shalizi & Newman §3.4 advise n ≳ 50)."""
-
 WEAK = 1e-6
 """Eigenvalues below this count as weak_rank_loss."""
 
-Column = float | int | None
+Column = float | int | str | None
 
 
 def spectral_columns(esd: ESD, view: MatrixView) -> dict[str, Column]:
@@ -46,16 +44,19 @@ def spectral_columns(esd: ESD, view: MatrixView) -> dict[str, Column]:
 
 
 def warnings(columns: dict[str, Column]) -> list[str]:
-    """What a reader must know before trusting alpha."""
+    """What a reader must know before trusting alpha; a rejected fit says nothing of how well the layer is trained."""
     alpha, tail = columns.get("alpha"), columns.get("num_pl_spikes")
     if alpha is None or tail is None:
         return ["no fit: no two distinct eigenvalues above 1e-5"]
     found = []
-    if alpha < OVER_TRAINED:
+    verdict = str(columns.get("verdict") or "")
+    if rejects_power_law(verdict):
+        found.append(verdict)
+    elif float(alpha) < OVER_TRAINED:
         found.append("over-trained")
-    if alpha > UNDER_TRAINED:
+    elif float(alpha) > UNDER_TRAINED:
         found.append("under-trained")
-    if tail < ENOUGH:
+    if int(tail) < ENOUGH:
         found.append("too few")
     return found
 

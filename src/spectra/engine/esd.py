@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from spectra.engine.backends import Backend
+from spectra.engine.fitted import Sample, fit_sample, no_fit
 from spectra.engine.options import Options
-from spectra.engine.padding import pad_to
-from spectra.engine.programs import fetch
-from spectra.kernels import PowerLawFit, fit_power_law
+from spectra.kernels import PowerLawFit
 from spectra.kernels.spectrum import Route
+from spectra.kernels.status import FitStatus
 
 SMALLEST_FITTED = 1e-5
 """Eigenvalues up to this one are left out of the fit, as in WeightWatcher."""
 
 RANK_IN_DOUBT = 0.1
 """Share of unresolved eigenvalues from which on a decomposition that resolves them is worth its price."""
-
-NAN = np.asarray(np.nan)
 
 
 class ESD(NamedTuple):
@@ -32,6 +29,8 @@ class ESD(NamedTuple):
     """Shape (matrices,)."""
     floor: np.ndarray
     """Shape (matrices,): smallest singular value that could be resolved in each."""
+    sample: Sample
+    """The eigenvalues that are fitted."""
     fit: PowerLawFit
     route: Route
 
@@ -72,26 +71,15 @@ def _is_doubtful(esd: ESD, dtype: np.dtype) -> bool:
 def _esd(matrices: np.ndarray, route: Route, backend: Backend) -> ESD:
     values, floor = backend.spectra(matrices, route)
     unresolved = np.where(floor > 0, np.sum(values == 0, axis=1), 0)
-    fit = _fit(np.square(values), matrices.dtype, backend.lengths[values.size])
+    evals = np.square(values)
+    sample = Sample.of(evals[evals > SMALLEST_FITTED], matrices.dtype, backend.lengths[values.size])
+    fit = fit_sample(sample)
     if _is_constant(fit, values.max(), floor.max(), route):
-        fit = PowerLawFit(alpha=NAN, xmin=NAN, ks=NAN, sigma=NAN, n_tail=np.asarray(0))
-    return ESD(values, unresolved, floor, fit, route)
+        fit = no_fit(FitStatus.NO_SPREAD)
+    return ESD(values, unresolved, floor, sample, fit, route)
 
 
 def _is_constant(fit: PowerLawFit, largest: float, floor: float, route: Route) -> bool:
     """Whether all eigenvalues of the tail are equal within their errors; alphas of 10⁶ would come of it."""
     error = floor**2 if route == "gram" else 2 * largest * floor
     return bool(fit.n_tail > 0 and largest**2 - float(fit.xmin) <= 2 * error)
-
-
-def _fit(eigenvalues: np.ndarray, dtype: np.dtype, size: int) -> PowerLawFit:
-    """Fit of a sample that is padded to `size` values."""
-    used = eigenvalues[eigenvalues > SMALLEST_FITTED]
-    # Brought near 1 by a power of two, exactly: λ = σ² may leave float32's range where σ does not.
-    unit = np.exp2(np.floor(np.log2(used.max()))) if used.size else 1.0
-    sample, inside = pad_to((used / unit).astype(dtype), (size,)), np.arange(size) < used.size
-    fit = fetch(lambda: _fit_program(sample, inside))
-    return fit._replace(xmin=np.asarray(fit.xmin, np.float64) * unit)
-
-
-_fit_program = jax.jit(lambda x, where: fit_power_law(x, where))

@@ -11,9 +11,11 @@ import numpy as np
 from spectra.engine.backends import Backend
 from spectra.engine.columns import spectral_columns, warnings
 from spectra.engine.entries import describe_entries
-from spectra.engine.esd import pooled_esd
+from spectra.engine.esd import ESD, pooled_esd
+from spectra.engine.fitted import Columns, Params, bootstrapped, rivals, verdict_columns
 from spectra.engine.options import Options
 from spectra.engine.plan import Step
+from spectra.engine.weight_tails import weight_tails
 from spectra.kernels import Histogram
 from spectra.models.source import Array
 from spectra.report.result import LayerResult, Metric, WeightHistogram
@@ -43,11 +45,13 @@ def measure(step: Step, tensor: Array, options: Options, backend: Backend, alone
         counted = helper.submit(describe_entries, weights) if helper else None
         with jax.enable_x64(True) if options.precision == "float64" else nullcontext():
             esd = pooled_esd(weights, options, backend) if step.action == "analyze" else None
+            trust, params = _trust(step, esd, options)
+            tails = weight_tails(weights) if options.tails else {}
         entries = counted.result() if counted else describe_entries(weights)
     metrics: dict[str, Metric] = {}
     status, warning = "success", ""
     if esd is not None and view is not None:
-        columns = spectral_columns(esd, view)
+        columns = spectral_columns(esd, view) | trust
         metrics.update({"method": esd.route}, **columns)
         warning = "; ".join(warnings(columns))
     elif view is not None:
@@ -56,11 +60,23 @@ def measure(step: Step, tensor: Array, options: Options, backend: Backend, alone
         step,
         status,
         warning,
-        {**metrics, **entries.columns},
+        {**metrics, **entries.columns, **tails},
         _shown(entries.linear),
         _shown(entries.log),
         None if esd is None else esd.eigenvalues,
+        params,
     )
+
+
+def _trust(step: Step, esd: ESD | None, options: Options) -> tuple[Columns, Params]:
+    """What there is to believe the fit of the spectrum, and the parameters of all families."""
+    if esd is None:
+        return {}, {}
+    if not options.gof:
+        return verdict_columns(esd.fit, {}, None), {}
+    found = rivals(esd.sample, esd.fit)
+    trust = bootstrapped(esd.sample, esd.fit, options.gof, options.seed, step.layer.name)
+    return verdict_columns(esd.fit, found.alternatives, trust), found.params
 
 
 def not_measured(step: Step, why: str, status: str = "failed") -> LayerResult:
@@ -88,6 +104,7 @@ def _result(
     histogram: WeightHistogram | None = None,
     log_histogram: WeightHistogram | None = None,
     eigenvalues: np.ndarray | None = None,
+    families: Params | None = None,
 ) -> LayerResult:
     layer = step.layer
     shape: dict[str, Metric] = dict.fromkeys(("M", "N", "Q", "rf", "num_evals"))
@@ -107,4 +124,5 @@ def _result(
         histogram=histogram,
         log_histogram=log_histogram,
         eigenvalues=eigenvalues,
+        families=families or {},
     )

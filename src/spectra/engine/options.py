@@ -18,6 +18,9 @@ Gates = Literal["split", "stack"]
 Precision = Literal["float32", "float64"]
 Backend = Literal["auto", "lapack", "jax"]
 
+FEWEST_REPLICATES, MOST_REPLICATES = 40, 1_000_000
+"""Fewer bootstrap replicates have no 2.5 % quantile."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -43,6 +46,12 @@ class Options:
     backend
         Where spectra are computed: ``lapack`` on the CPU, without XLA; ``jax`` on all local devices of JAX;
         ``auto``: ``jax`` where there is an accelerator or more than one device, else ``lapack``.
+    gof
+        Bootstrap replicates for the goodness of fit and the intervals of alpha and xmin; 0: neither.
+    tails
+        Whether the tails of the weight entries themselves are fitted too.
+    seed
+        Of everything random. Each layer's numbers depend on it and on the layer's name, not on the other layers.
     """
 
     layers: Sequence[str] = ()
@@ -53,6 +62,9 @@ class Options:
     min_evals: int = 10
     layout: Layout | None = None
     backend: Backend = "auto"
+    gof: int = 0
+    tails: bool = False
+    seed: int = 0
 
     def __post_init__(self) -> None:
         kinds = {"conv": Conv, "gates": Gates, "precision": Precision, "method": Method, "layout": Layout}
@@ -61,8 +73,16 @@ class Options:
             value = getattr(self, name)
             if value not in get_args(choices) and not (name == "layout" and value is None):
                 raise InputError(f"{name}={value!r} is unknown: choose one of {', '.join(get_args(choices))}")
-        if isinstance(self.min_evals, bool) or not isinstance(self.min_evals, Integral) or self.min_evals < 2:
-            raise InputError(f"min_evals={self.min_evals!r} must be a whole number of at least 2")
+        for name, least, most in (("min_evals", 2, None), ("gof", 0, MOST_REPLICATES), ("seed", 0, 2**32 - 1)):
+            value = getattr(self, name)
+            whole = isinstance(value, Integral) and not isinstance(value, bool)
+            if not whole or value < least or (most is not None and value > most):
+                limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+                raise InputError(f"{name}={value!r} must be a whole number {limits}")
+        if 0 < self.gof < FEWEST_REPLICATES:
+            raise InputError(f"gof={self.gof} replicates tell nothing: give {FEWEST_REPLICATES} or more, or 0 for none")
+        if not isinstance(self.tails, bool):
+            raise InputError(f"tails={self.tails!r} must be True or False")
         patterns = not isinstance(self.layers, str) and isinstance(self.layers, Iterable)
         if not patterns or not all(isinstance(pattern, str) for pattern in self.layers):
             raise InputError(f"layers={self.layers!r} must be a sequence of glob patterns, such as ['*.mlp.*']")

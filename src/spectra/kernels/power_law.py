@@ -1,7 +1,7 @@
 """Power-law fits of a sample's tail: maximum likelihood with xmin by Kolmogorov–Smirnov distance.
 
 Method of Clauset, Shalizi & Newman, SIAM Review 51 (2009) §3, continuous case, with the conventions of the
-powerlaw package for repeated values (`docs/architecture.md` has the numerical design).
+powerlaw package for repeated values (`docs/architecture.md` has the numerical design). The search is in `scan.py`.
 """
 
 from __future__ import annotations
@@ -10,26 +10,17 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from spectra.kernels.dtypes import AnyArray, to_compute, to_mask
-
-TILES = (128, 512)
-"""Candidates, and values of their tails, whose distances are computed together; the larger tile from n = 1,025 on.
-
-A tile that covers the whole sample takes three times as long on a CPU, where XLA then inlines the loop.
-"""
-
-SUMMED_AT_ONCE = 64
-"""Length of the blocks of cumulative sums."""
+from spectra.kernels.scan import best_start, first_of_run, log_ratio, total
+from spectra.kernels.status import FitStatus
 
 
 class PowerLawFit(NamedTuple):
     """Fit of p(x) ∝ x^(−alpha) to the sample from `xmin` upwards.
 
-    Every field is NaN, and `n_tail` 0, where no fit exists: fewer than two distinct positive values at or above
-    `xmin`, or a NaN or infinity among the values.
+    Where no fit exists, `status` says why, the other fields are NaN, and `n_tail` is 0.
     """
 
     alpha: Float[AnyArray, "*batch"]
@@ -42,6 +33,8 @@ class PowerLawFit(NamedTuple):
     """Standard error of alpha for a fixed xmin, (alpha − 1)/√n_tail [CSN09, eq. 3.2]."""
     n_tail: Int[AnyArray, "*batch"]
     """Number of values in the tail."""
+    status: Int[AnyArray, "*batch"]
+    """A code of `FitStatus`: OK, TOO_FEW values in the tail, NO_SPREAD among them, NOT_FINITE, or BAD_XMIN."""
 
 
 def fit_power_law(
@@ -59,11 +52,13 @@ def fit_power_law(
     Parameters
     ----------
     x
-        Samples, shape ``(..., n)``, in any order. Values ≤ 0 lie outside every power law and are left out.
+        Samples, shape ``(..., n)``, in any order. Values ≤ 0 lie outside every power law and are left out, and so
+        are those below the smallest normal number (1.2e-38 in float32), which some processors take for 0.
     where
         True for the values that count; broadcast to the shape of `x`.
     xmin
-        Fixed start of the tail, broadcast to the batch shape; None searches for it. Must be positive.
+        Fixed start of the tail, broadcast to the batch shape; None searches for it. Must be a positive normal number
+        of the type that is computed in.
 
     Returns
     -------
@@ -72,9 +67,10 @@ def fit_power_law(
 
     Notes
     -----
-    The search takes n²/2 exponentials in O(n) memory. All sums are of positive terms, taken from the largest
-    value down, so that float32 keeps D to about 1e-6 whatever the units. `alpha` and `ks` are differentiable in `x`
-    for the xmin that was found, which itself is piecewise constant in rank.
+    The search gives the result of all n²/2 comparisons in O(n) memory and about as much time as the sort takes. All
+    sums are of positive terms, taken from the largest value down, so that float32 keeps D to about 1e-6 whatever the
+    units; ranks are exact up to 2²⁴ values. `alpha` and `ks` are differentiable in `x` for the xmin that was found,
+    which itself is piecewise constant in rank.
 
     Examples
     --------
@@ -98,138 +94,48 @@ def fit_power_law(
 
 
 def _fit_searched(x: Float[Array, " n"], mask: Bool[Array, " n"]) -> PowerLawFit:
-    ordered, count, valid = _sorted_positive(x, mask)
-    if x.shape[0] < 2:
-        return _tail_fit(ordered, count, jnp.asarray(jnp.nan, x.dtype), valid)
-    distances = _all_distances(lax.stop_gradient(ordered), count)
-    found = jnp.min(distances) < jnp.inf
-    start = jnp.where(found, ordered[jnp.argmin(distances)], jnp.nan)
-    return _tail_fit(ordered, count, start, valid)
+    ordered, count, finite = _sorted_positive(x, mask)
+    # Where there is no candidate the search points at the smallest value, whose tail then lacks values or spread.
+    start = ordered[best_start(ordered, count).index] if x.shape[0] else jnp.ones((), x.dtype)
+    return _tail_fit(ordered, count, start, jnp.where(finite, FitStatus.OK, FitStatus.NOT_FINITE))
 
 
 def _fit_fixed(x: Float[Array, " n"], mask: Bool[Array, " n"], start: Float[Array, ""]) -> PowerLawFit:
-    ordered, count, valid = _sorted_positive(x, mask)
-    return _tail_fit(ordered, count, jnp.where(start > 0, start, jnp.nan), valid)
+    ordered, count, finite = _sorted_positive(x, mask)
+    usable = (start >= jnp.finfo(x.dtype).tiny) & (start < jnp.inf)
+    status = jnp.where(usable, FitStatus.OK, FitStatus.BAD_XMIN)
+    return _tail_fit(ordered, count, start, jnp.where(finite, status, FitStatus.NOT_FINITE))
 
 
 def _sorted_positive(
     x: Float[Array, " n"], mask: Bool[Array, " n"]
 ) -> tuple[Float[Array, " n"], Int[Array, ""], Bool[Array, ""]]:
     """The positive values in ascending order with +inf behind them, their number, and whether all were finite."""
-    kept = mask & (x > 0)
-    valid = jnp.all(jnp.isfinite(x) | ~mask)
-    return jnp.sort(jnp.where(kept, x, jnp.inf)), jnp.sum(kept, dtype=jnp.int32), valid
-
-
-@jax.custom_jvp
-def _log_ratio(x: Float[Array, ...], start: Float[Array, ...]) -> Float[Array, ...]:
-    """ln(x/start) for x ≥ start > 0, to a few units in the last place even where x is close to start."""
-    ratio = x / start
-    near = jnp.log1p((x - start) / start)  # the subtraction is exact within a factor of two
-    far = jnp.where(jnp.isfinite(ratio), jnp.log(ratio), jnp.log(x) - jnp.log(start))
-    return jnp.where(ratio < 2, near, far)
-
-
-@_log_ratio.defjvp
-def _log_ratio_jvp(
-    primals: tuple[Float[Array, ...], Float[Array, ...]], tangents: tuple[Float[Array, ...], Float[Array, ...]]
-) -> tuple[Float[Array, ...], Float[Array, ...]]:
-    """Derivatives 1/x and −1/start; those of the formulas above pass through start² and leave the range."""
-    (x, start), (dx, dstart) = primals, tangents
-    return _log_ratio(x, start), dx / x - dstart / start
-
-
-def _first_of_run(x: Float[Array, " n"]) -> Bool[Array, " n"]:
-    """For sorted values: whether each is the first of its equals.
-
-    The empirical distribution at a value is the share strictly below it, which is the rank of the first of its equals;
-    the others have nothing to add to a distance.
-    """
-    return jnp.ones(x.shape, bool).at[1:].set(x[1:] != x[:-1])
-
-
-def _sums_from_the_top(x: Float[Array, " n"]) -> Float[Array, " n"]:
-    """Σ_{k≥i} x_k by products with triangles of ones, which compile in a tenth of the time of `lax.cumsum`."""
-    n = x.shape[0]
-    if n <= SUMMED_AT_ONCE:
-        return jnp.matmul(jnp.triu(jnp.ones((n, n), x.dtype)), x, precision=lax.Precision.HIGHEST)
-    blocks = jnp.pad(x, (0, -n % SUMMED_AT_ONCE)).reshape(-1, SUMMED_AT_ONCE)
-    within = jnp.matmul(blocks, jnp.tril(jnp.ones((SUMMED_AT_ONCE,) * 2, x.dtype)), precision=lax.Precision.HIGHEST)
-    behind = jnp.append(_sums_from_the_top(within[:, 0])[1:], 0)
-    return (within + behind[:, None]).reshape(-1)[:n]
-
-
-def _all_distances(x: Float[Array, " n"], count: Int[Array, ""]) -> Float[Array, " n"]:
-    """D of the tail that starts at each value; +inf where the value is no candidate."""
-    n = x.shape[0]
-    index = jnp.arange(n, dtype=jnp.int32)
-    inside = index < count
-    first = _first_of_run(x) & inside
-    candidate = first & (x < x[jnp.maximum(count - 1, 0)])
-
-    # Steps of ln x between neighbours, then sums from the top: depth = ln(x_max/x_i), and the tail's log-sum
-    # Σ_{j≥i} ln(x_j/x_i) = Σ_{k>i} (count − k)·step_k. Positive terms only, so nothing cancels.
-    rising = inside[1:]
-    step = jnp.where(rising, _log_ratio(jnp.where(rising, x[1:], 1), jnp.where(rising, x[:-1], 1)), 0)
-    step = jnp.append(step, 0)  # step[k] leads from value k to value k + 1
-    depth = _sums_from_the_top(step)
-    tail = (count - index).astype(x.dtype)
-    log_sum = _sums_from_the_top(step * (tail - 1))
-    slope = tail / jnp.where(log_sum > 0, log_sum, 1)  # alpha − 1
-    distances = _tiled_distances(slope, depth, jnp.maximum(tail, 1), first)
-    return jnp.where(candidate, distances, jnp.inf)
-
-
-def _tiled_distances(
-    slope: Float[Array, " n"], depth: Float[Array, " n"], tail: Float[Array, " n"], used: Bool[Array, " n"]
-) -> Float[Array, " n"]:
-    """Largest |1 − e^(slope_i·(depth_j − depth_i)) − (j − i)/tail_i| over the used j ≥ i, for every i.
-
-    In square tiles, of which those with all j < i are left out: n²/2 exponentials.
-    """
-    n = slope.shape[0]
-    size = TILES[n > 1024]
-    tiles = -(-n // size)
-    slope, depth, tail, used = (jnp.pad(a, (0, tiles * size - n)) for a in (slope, depth, tail, used))
-    place = jnp.arange(size, dtype=jnp.int32)
-
-    def part(a: Array, tile: Int[Array, ""]) -> Array:
-        return lax.dynamic_slice_in_dim(a, tile * size, size)
-
-    def candidates(i: Int[Array, ""], found: Float[Array, " padded"]) -> Float[Array, " padded"]:
-        slopes, depths, tails = part(slope, i), part(depth, i), jnp.maximum(part(tail, i), 1)
-
-        def widen(j: Int[Array, ""], largest: Float[Array, " size"]) -> Float[Array, " size"]:
-            # Clipped where 1 − e^x is 1, or is not used: numbers that leave the range of floats cost time.
-            model = 1 - jnp.exp(jnp.clip(slopes * (part(depth, j)[:, None] - depths), -60, 0))
-            rank = (j - i) * size + place[:, None] - place
-            difference = jnp.abs(model - rank.astype(model.dtype) / tails)
-            counts = part(used, j)[:, None] & (rank >= 0)
-            return jnp.maximum(largest, jnp.max(jnp.where(counts, difference, 0), axis=0))
-
-        largest = lax.fori_loop(i, tiles, widen, jnp.zeros(size, found.dtype))
-        return lax.dynamic_update_slice_in_dim(found, largest, i * size, axis=0)
-
-    return lax.fori_loop(0, tiles, candidates, jnp.zeros_like(slope))[:n]
+    kept = mask & (x >= jnp.finfo(x.dtype).tiny) & (x < jnp.inf)
+    finite = jnp.all(jnp.isfinite(x) | ~mask)
+    return jnp.sort(jnp.where(kept, x, jnp.inf)), jnp.sum(kept, dtype=jnp.int32), finite
 
 
 def _tail_fit(
-    x: Float[Array, " n"], count: Int[Array, ""], start: Float[Array, ""], valid: Bool[Array, ""]
+    x: Float[Array, " n"], count: Int[Array, ""], start: Float[Array, ""], known_bad: Int[Array, ""]
 ) -> PowerLawFit:
-    """Exponent, distance and error of the tail x ≥ start of a sorted sample."""
+    """Exponent, distance and error of the tail x ≥ start of a sorted sample, unless its status is bad already."""
     index = jnp.arange(x.shape[0], dtype=jnp.int32)
     tail = (index < count) & (x >= start)
     n_tail = jnp.sum(tail, dtype=jnp.int32)
     size = n_tail.astype(x.dtype)
-    logs = jnp.where(tail, _log_ratio(jnp.where(tail, x, 1), jnp.where(tail, start, 1)), 0)
-    log_sum = jnp.sum(logs)
+    logs = jnp.where(tail, log_ratio(jnp.where(tail, x, 1), jnp.where(tail, start, 1)), 0)
+    log_sum = total(logs)
 
     varied = jnp.any(tail & (x > x[jnp.clip(count - n_tail, 0, x.shape[0] - 1)])) if x.shape[0] else False
-    exists = valid & varied & (log_sum > 0)
+    lacking = jnp.where(n_tail < 2, FitStatus.TOO_FEW, FitStatus.NO_SPREAD)
+    status = jnp.where(varied & (log_sum > 0), FitStatus.OK, lacking)
+    status = jnp.where(known_bad == FitStatus.OK, status, known_bad)
+    exists = status == FitStatus.OK
     slope = size / jnp.where(exists, log_sum, 1)
     model = 1 - jnp.exp(-slope * logs)
     empirical = (index - (count - n_tail)).astype(x.dtype) / jnp.maximum(size, 1)
-    ks = jnp.max(jnp.where(tail & _first_of_run(x), jnp.abs(model - empirical), 0), initial=0)
+    ks = jnp.max(jnp.where(tail & first_of_run(x), jnp.abs(model - empirical), 0), initial=0)
 
     def known(value: Float[Array, ""]) -> Float[Array, ""]:
         return jnp.where(exists, value, jnp.nan)
@@ -240,4 +146,5 @@ def _tail_fit(
         ks=known(ks),
         sigma=known(slope / jnp.sqrt(jnp.maximum(size, 1))),
         n_tail=jnp.where(exists, n_tail, 0),
+        status=status.astype(jnp.int32),
     )

@@ -83,6 +83,35 @@ def power_law(layer: LayerResult) -> PowerLaw | None:
     return PowerLaw(alpha, xmin, float(values[-1]), size / values.size) if size > 0 else None
 
 
+def family_ccdfs(layer: LayerResult, points: int = 80) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """P(Λ ≥ λ) of every family fitted to the tail, as a part of the whole ESD, from xmin to the largest eigenvalue."""
+    fit = power_law(layer)
+    if fit is None or not layer.families:
+        return np.empty(0), {}
+    from spectra.kernels import tail_ccdf
+
+    x = np.geomspace(fit.xmin, fit.xmax, points)
+    known = {name: params for name, params in layer.families.items() if np.isfinite(params).all()}
+    multiples = (x / fit.xmin).astype(np.float32)
+    curves = {name: tail_ccdf(multiples, name, np.float32(params), 1) for name, params in known.items()}  # type: ignore[arg-type]
+    return x, {name: fit.share * np.asarray(curve, np.float64) for name, curve in curves.items()}
+
+
+def xmin_distances(values: np.ndarray, candidates: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    """The Kolmogorov–Smirnov distance D of the fit that starts at each xmin, of at most so many spread evenly."""
+    x = drawable(values)
+    starts = np.flatnonzero(np.append(True, x[1:] != x[:-1]) & (x < x[-1])) if x.size else np.empty(0, int)
+    if starts.size > candidates:
+        starts = starts[np.unique(np.linspace(0, starts.size - 1, candidates).round().astype(int))]
+    first = np.searchsorted(x, x, "left")  # repeated values: the share strictly below
+    logs = np.log(x)
+    found = []
+    for i in starts:
+        u, n = logs[i:] - logs[i], x.size - i
+        found.append(np.abs(1 - np.exp(-n / u.sum() * u) - (first[i:] - i) / n).max())
+    return x[starts], np.array(found)
+
+
 def normal_curve(layer: LayerResult, edges: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Counts that bins of the histogram's mean width would hold if the weights were normal, along w.
 

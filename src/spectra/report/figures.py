@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spectra.engine.verdict import SIGNIFICANT
 from spectra.errors import InputError
 from spectra.report.curves import (
     bars,
     ccdf,
+    family_ccdfs,
     has_spectrum,
     log_density,
     network_order,
@@ -26,6 +28,7 @@ from spectra.report.curves import (
     short_name,
     spectrum,
     why_empty,
+    xmin_distances,
 )
 from spectra.report.result import LayerResult, Report
 
@@ -35,6 +38,14 @@ if TYPE_CHECKING:  # matplotlib builds a font cache when first imported; the HTM
 
 # Okabe & Ito (2008): told apart under every common colour blindness.
 BLUE, VERMILLION, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666"
+
+FAMILY_STYLES = {
+    "power_law": (VERMILLION, "-"),
+    "truncated_power_law": (BLUE, "-"),
+    "lognormal": (GREEN, "--"),
+    "exponential": (GREY, ":"),
+    "stretched_exponential": (PURPLE, "-."),
+}
 
 # Some layers of a few hundred weights fit to an alpha in the hundreds; beyond this a linear axis shows nothing else.
 ALPHA_LOG_FROM = 20.0
@@ -55,7 +66,8 @@ def plot_layer(layer: LayerResult, kind: str = "all", axes: Any = None) -> Figur
     Parameters
     ----------
     kind
-        ``all`` for the three panels side by side, or one of ``histogram``, ``esd``, ``ccdf``.
+        ``all`` for the three panels side by side, or one of ``histogram``, ``esd``, ``ccdf``; ``families``: the CCDF of
+        the tail with every fitted family; ``xmin``: the distance D of the fit against the start of the tail.
     axes
         Where to draw: three axes for ``all``, one otherwise. By default a new figure.
 
@@ -64,10 +76,11 @@ def plot_layer(layer: LayerResult, kind: str = "all", axes: Any = None) -> Figur
     Figure
         The figure drawn on, titled with the layer's name.
     """
-    panels = {"histogram": _draw_histogram, "esd": _draw_esd, "ccdf": _draw_ccdf}
+    usual = {"histogram": _draw_histogram, "esd": _draw_esd, "ccdf": _draw_ccdf}
+    panels = usual | {"families": _draw_families, "xmin": _draw_xmin}
     if kind != "all" and kind not in panels:
         raise InputError(f"unknown kind of figure {kind!r}: choose all, {', '.join(panels)}")
-    chosen = list(panels.values()) if kind == "all" else [panels[kind]]
+    chosen = list(usual.values()) if kind == "all" else [panels[kind]]
     given = [] if axes is None else list(np.ravel(np.asarray(axes, dtype=object)))
     if axes is not None and len(given) != len(chosen):
         raise InputError(f"kind={kind!r} needs {len(chosen)} axes, not {len(given)}")
@@ -97,6 +110,37 @@ def plot_esd(layer: LayerResult, ax: Axes | None = None) -> Figure:
 def plot_ccdf(layer: LayerResult, ax: Axes | None = None) -> Figure:
     """Share of eigenvalues at or above λ, with the fitted tail from xmin on."""
     return plot_layer(layer, "ccdf", ax)
+
+
+def plot_families(layer: LayerResult, ax: Axes | None = None) -> Figure:
+    """Share of the eigenvalues at or above λ in the tail, with every family that was fitted to it."""
+    return plot_layer(layer, "families", ax)
+
+
+def plot_xmin(layer: LayerResult, ax: Axes | None = None) -> Figure:
+    """Distance D between tail and fit for every start of the tail, with the one that was chosen."""
+    return plot_layer(layer, "xmin", ax)
+
+
+def plot_p_values(report: Report, ax: Axes | None = None) -> Figure:
+    """Histogram of the goodness-of-fit p-values over layers; were all tails power laws, it would be flat."""
+    figure = ax.figure if ax is not None else _new_figure(5.0, 3.4)
+    ax = ax if ax is not None else figure.add_subplot()
+    ax.set_xlabel("goodness-of-fit p-value")
+    ax.set_ylabel("number of layers")
+    p = [value for layer in report.layers if (value := number(layer, "gof_p")) is not None]
+    if not p:
+        _say(ax, "no p-values: analyze with gof=1000")
+        return figure
+    ax.hist(p, np.linspace(0, 1, 11), color=BLUE, alpha=0.55, label=f"{len(p)} layers")
+    rejected = sum(value <= SIGNIFICANT for value in p)
+    ax.axvline(
+        SIGNIFICANT, color=VERMILLION, linestyle="--", linewidth=1, label=f"p ≤ {SIGNIFICANT}: {rejected} rejected"
+    )
+    ax.axhline(len(p) / 10, color=GREY, linewidth=1, label="if all were power laws")
+    ax.set_xlim(0, 1)
+    _legend(ax)
+    return figure
 
 
 def plot_depth(report: Report, metrics: Sequence[str] = ("alpha", "near_zero_std")) -> Figure:
@@ -178,6 +222,46 @@ def _draw_ccdf(layer: LayerResult, ax: Axes) -> None:
         return _say(ax, why_empty(layer, "ccdf"))
     ax.plot(x, p, ".", markersize=4, color=BLUE, label="eigenvalues")
     _draw_fit(layer, ax, "ccdf")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    _legend(ax)
+
+
+def _draw_families(layer: LayerResult, ax: Axes) -> None:
+    ax.set_xlabel("eigenvalue λ of WᵀW")
+    ax.set_ylabel("P(Λ ≥ λ)")
+    x, curves = family_ccdfs(layer)
+    if not curves:
+        return _say(ax, "no power-law fit" if spectrum(layer).size else why_empty(layer, "ccdf"))
+    data, p = ccdf(spectrum(layer))
+    inside = data >= x[0] * (1 - 1e-6)
+    ax.plot(data[inside], p[inside], "o", markersize=3.5, color="black", alpha=0.45, markeredgewidth=0, label="tail")
+    for name, curve in curves.items():
+        colour, dashes = FAMILY_STYLES[name]
+        ratio, significance = number(layer, f"R_{name}"), number(layer, f"p_{name}")
+        told = "" if ratio is None or significance is None else f": R = {ratio:.1f}, p = {significance:.2g}"
+        ax.plot(x, curve, color=colour, linestyle=dashes, linewidth=1.6, label=name.replace("_", " ") + told)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_ylim(bottom=p[inside].min() / 4)
+    verdict = layer.metrics.get("verdict")
+    ax.legend(fontsize="x-small", frameon=False, title=verdict and str(verdict), title_fontsize="small")
+
+
+def _draw_xmin(layer: LayerResult, ax: Axes) -> None:
+    ax.set_xlabel("start of the tail xmin")
+    ax.set_ylabel("distance D of the fit")
+    x, distances = xmin_distances(spectrum(layer))
+    if not x.size:
+        return _say(ax, why_empty(layer, "esd"))
+    ax.plot(x, distances, ".-", color=BLUE, markersize=3, linewidth=0.8, label="every candidate")
+    xmin, distance = number(layer, "xmin"), number(layer, "D")
+    if xmin is not None and distance is not None:
+        label = f"chosen: xmin = {xmin:.3g}, D = {distance:.3f}"
+        ax.plot([xmin], [distance], "o", color=VERMILLION, fillstyle="none", markersize=9, label=label)
+    low, high = number(layer, "xmin_low"), number(layer, "xmin_high")
+    if low is not None and high is not None:
+        ax.axvspan(low, high, color=GREEN, alpha=0.12, linewidth=0, label="95 % interval of xmin")
     ax.set_xscale("log")
     ax.set_yscale("log")
     _legend(ax)

@@ -48,6 +48,9 @@ class LayerResult:
         Weight entries w on linear bins, and |w| on logarithmic bins; None where the layer was not read.
     eigenvalues
         The ESD, ascending, float64, 0 where unresolved; None where there is no spectrum.
+    families
+        Parameters of each family fitted to the tail, under powerlaw's names (`spectra.PARAMETERS`), for eigenvalues in
+        multiples of xmin; empty where there is no fit.
     """
 
     name: str
@@ -62,9 +65,10 @@ class LayerResult:
     histogram: WeightHistogram | None = None
     log_histogram: WeightHistogram | None = None
     eigenvalues: np.ndarray | None = None
+    families: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     def plot(self, kind: str = "all", axes: Axes | None = None) -> Figure:
-        """Draw the weight histogram, the ESD with its fit, and the CCDF; `spectra.report.figures.plot_layer`."""
+        """Draw histogram, ESD and CCDF, or a panel such as ``families``: `spectra.report.figures.plot_layer`."""
         from spectra.report.figures import plot_layer
 
         return plot_layer(self, kind, axes)

@@ -1,0 +1,458 @@
+"""Bootstraps of the fit: replicates against an independent NumPy bootstrap, and the calibration of what they tell.
+
+Random tests have fixed seeds. Where a threshold is statistical, the chance that a right program fails it for a random
+seed is given.
+"""
+
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from spectra.kernels import bootstrap, fit_power_law
+from spectra.kernels.bootstrap import (
+    FitIntervals,
+    GoodnessOfFit,
+    Replicates,
+    _fit_searched,
+    _keys,
+    _Sample,
+    _semi_parametric,
+    _sorted_indices,
+    fit_intervals,
+    fit_replicates,
+    goodness_from,
+    goodness_of_fit,
+    intervals_from,
+)
+from spectra.kernels.power_law import PowerLawFit
+from spectra.kernels.status import FitStatus
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+SIZE = 60
+"""Values that a sample has room for. Few shapes, for each costs two seconds of compilation."""
+
+
+@cache
+def jitted(n: int, at_once: int = 2**16) -> Any:
+    """Fit, replicates, and what is made of them."""
+
+    def call(x: Any, key: Any, where: Any) -> tuple[PowerLawFit, Replicates, GoodnessOfFit, FitIntervals]:
+        fit = fit_power_law(x, where)
+        replicates = fit_replicates(x, fit, key, n, where, at_once=at_once)
+        return fit, replicates, goodness_from(fit, replicates), intervals_from(replicates)
+
+    return jax.jit(call)
+
+
+@jax.jit
+def at_given_xmin(x: Any, key: Any, where: Any, xmin: Any) -> tuple[PowerLawFit, Replicates, GoodnessOfFit]:
+    fit = fit_power_law(x, where, xmin)
+    replicates = fit_replicates(x, fit, key, 100, where, search=False)
+    return fit, replicates, goodness_from(fit, replicates)
+
+
+def padded(x: Any, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
+    """A sample with NaN behind it, and its mask."""
+    x = np.asarray(x)
+    return np.append(x, np.full(size - x.size, np.nan, x.dtype)), np.arange(size) < x.size
+
+
+def bootstrapped(x: Any, seed: int) -> tuple[PowerLawFit, Replicates, GoodnessOfFit, FitIntervals]:
+    """1,000 replicates of one sample."""
+    sample, where = padded(np.asarray(x, np.float32))
+    return jitted(1000)(sample, jax.random.key(seed), where)
+
+
+def with_body(rng: np.random.Generator, size: tuple[int, ...], alpha: float = 2.5, share: float = 0.5) -> np.ndarray:
+    """Uniform below 1, and a power law for `share` of the values above."""
+    u = 1 - rng.random(size)
+    return np.where(rng.random(size) < share, u ** (-1 / (alpha - 1)), u).astype(np.float32)
+
+
+def no_fit(batch: tuple[int, ...]) -> PowerLawFit:
+    """Something of the right shape, where the numbers do not matter."""
+    return PowerLawFit(*(np.full(batch, np.nan, np.float32),) * 4, *(np.ones(batch, np.int32),) * 2)
+
+
+# against NumPy
+
+
+def reference_fit(x: np.ndarray) -> tuple[float, float, float]:
+    """alpha, xmin and D in float64, all candidates × all distinct values at once."""
+    values, counts = np.unique(x.astype(np.float64), return_counts=True)
+    in_tail = values >= values[:-1, None]
+    logs = np.log(np.where(in_tail, values / values[:-1, None], 1))
+    sizes = np.cumsum(counts[::-1])[::-1][:-1]
+    slopes = sizes / np.sum(counts * logs, axis=1, where=in_tail)
+    below = np.cumsum(counts) - counts
+    share = (below - below[:-1, None]) / sizes[:, None]
+    distances = np.max(np.abs(1 - np.exp(-slopes[:, None] * logs) - share), axis=1, where=in_tail, initial=0)
+    best = np.argmin(distances)
+    return 1 + slopes[best], values[best], distances[best]
+
+
+def reference_replicates(x: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """The recipe of Clauset et al., word for word; rows alpha, xmin, D."""
+    rng = np.random.default_rng(seed)
+    alpha, xmin, _ = reference_fit(x)
+    body, found = x[x < xmin].astype(np.float64), []
+    for _ in range(n):
+        in_tail = rng.random(x.size) < np.mean(x >= xmin)
+        tail = xmin * (1 - rng.random(x.size)) ** (-1 / (alpha - 1))
+        found.append(reference_fit(np.where(in_tail, tail, rng.choice(body, x.size) if body.size else tail)))
+    return np.array(found).T
+
+
+def samples() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(1)
+    return {
+        "power law with body": with_body(rng, (SIZE,)),
+        "exponential": rng.exponential(size=SIZE).astype(np.float32),
+        "power law alone": (rng.pareto(1.5, SIZE) + 1).astype(np.float32),
+        "ties": np.round(1 + rng.pareto(1, SIZE), 0).astype(np.float32),
+    }
+
+
+@pytest.mark.parametrize("name", samples())
+def test_replicates_are_distributed_as_those_of_numpy(name: str) -> None:
+    """Two-sample KS tests of alpha, xmin and D: a right program fails one of twelve with a chance of 1 %."""
+    x = samples()[name]
+    _, got, goodness, _ = bootstrapped(x, 2)
+    want = reference_replicates(x, 1000, 3)
+    for ours, theirs in zip((got.alpha, got.xmin, got.ks), want, strict=True):
+        assert stats.ks_2samp(np.asarray(ours, np.float64), theirs).pvalue > 1e-3
+    p = np.mean(want[2] >= reference_fit(x)[2])
+    assert float(goodness.p) == pytest.approx(p, abs=4 * np.sqrt(max(p * (1 - p), 0.01) * 2 / 1000))
+
+
+@jax.jit
+def draw_and_fit(sample: Any, keys: jax.Array) -> Any:
+    def one(key: jax.Array) -> Any:
+        draws = _semi_parametric(sample, key)
+        return draws, _fit_searched(sample, draws)
+
+    return jax.vmap(one)(keys)
+
+
+def drawn(x: np.ndarray, alpha: float, xmin: float, seed: int) -> tuple[np.ndarray, Any]:
+    """2,000 replicates as values, and their fits."""
+    sample = _Sample(np.sort(x), jnp.int32(x.size), jnp.float32(alpha), jnp.float32(xmin))
+    draws, found = draw_and_fit(sample, jax.random.split(jax.random.key(seed), 2000))
+    values, excess = (np.asarray(field, np.float64) for field in draws)
+    return values * np.exp(np.cumsum(excess, axis=1)), found
+
+
+def test_a_replicate_is_fitted_as_fit_power_law_fits_its_values() -> None:
+    values, found = drawn(with_body(np.random.default_rng(0), (100,)), 2.4, 1.1, 0)
+    want = jax.jit(fit_power_law)(values.astype(np.float32))
+    np.testing.assert_allclose(found.ks, want.ks, atol=3e-6)
+    same = np.isclose(found.xmin, want.xmin, rtol=1e-6)  # rounding may decide between candidates of equal distance
+    assert same.mean() > 0.98
+    np.testing.assert_allclose(np.asarray(found.alpha)[same], np.asarray(want.alpha)[same], rtol=1e-5)
+
+
+def test_values_of_replicates() -> None:
+    """Sorted; a binomial number below xmin, each of them of the sample, all alike; above xmin the power law.
+
+    A right program fails with a chance of 0.4 %.
+    """
+    x = with_body(np.random.default_rng(5), (100,))
+    xmin = float(np.sort(x)[30])
+    values, _ = drawn(x, 2.2, xmin, 1)
+    assert (np.diff(values, axis=1) >= 0).all()
+    below = np.sum(values < xmin, axis=1)
+    assert stats.chisquare(*binned(below, stats.binom(100, 0.3))).pvalue > 1e-3
+    kinds, counts = np.unique(values[values < xmin], return_counts=True)
+    np.testing.assert_array_equal(kinds, np.sort(x)[:30])
+    assert stats.chisquare(counts).pvalue > 1e-3
+    tail = values[values >= xmin] / xmin
+    assert stats.kstest(tail, stats.pareto(1.2).cdf).pvalue > 1e-3
+    # Order statistics, too: the largest value of each replicate, given how many are in its tail.
+    largest = stats.pareto(1.2).cdf(values[:, -1] / xmin) ** (100 - below)
+    assert stats.kstest(largest, "uniform").pvalue > 1e-3
+
+
+def binned(counts: np.ndarray, law: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Observed and expected numbers in cells of about equal probability."""
+    edges = np.unique(law.ppf(np.linspace(0, 1, 11)[1:-1]))
+    probability = np.diff(np.concatenate([[0], law.cdf(edges), [1]]))
+    return np.bincount(np.searchsorted(edges, counts), minlength=probability.size), probability * counts.size
+
+
+@pytest.mark.parametrize("choices", [1_000_000, 37])
+def test_a_million_sorted_indices(choices: int) -> None:
+    """float32 sums of a million terms still draw uniformly; a right program fails with a chance of 0.2 %."""
+    size = 1_000_000
+    spacing = jax.random.exponential(jax.random.key(0), (size + 1,))
+    index = np.asarray(jax.jit(_sorted_indices)(spacing, spacing[size], jnp.int32(size), jnp.int32(choices)))
+    # The rounding of the sums may put neighbours in the wrong order, one apart, which the search takes for a tie.
+    assert np.diff(index).min() >= -1
+    assert np.mean(np.diff(index) < 0) < 1e-3
+    assert index.min() >= 0
+    assert index.max() < choices
+    counts = np.bincount(index, minlength=choices)
+    if choices == 37:
+        assert stats.chisquare(counts).pvalue > 1e-3
+    else:
+        assert stats.kstest((index + 0.5) / size, "uniform").pvalue > 1e-3
+        assert np.mean(counts == 0) == pytest.approx(np.exp(-1), abs=0.003)
+        assert np.var(counts) == pytest.approx(1, abs=0.01)
+
+
+# what a result may depend on
+
+
+def test_neither_padding_nor_chunks_nor_number_change_the_replicates() -> None:
+    """Nor do zeros and negative values, which lie outside every power law."""
+    x = with_body(np.random.default_rng(6), (50,))
+    want = bootstrapped(x, 3)[1]
+    longer, where = np.full(90, np.nan, np.float32), np.random.default_rng(7).permutation(90) < 50
+    longer[where] = x
+    mixed = np.append(x, np.array([0, -1, -3, 0] * 10, np.float32))
+    for sample, mask in ((longer, where), (mixed, np.ones(90, bool))):
+        got = jitted(31, at_once=90 * 7)(sample, jax.random.key(3), mask)[1]  # five chunks of seven, four too many
+        assert got.ks.shape == (31,)
+        for ours, theirs in zip(got[:3], want[:3], strict=True):
+            np.testing.assert_allclose(ours, theirs[:31], rtol=1e-5)
+
+
+def test_the_key_decides() -> None:
+    x = with_body(np.random.default_rng(8), (SIZE,))
+    first, again, other = (bootstrapped(x, seed)[1].ks for seed in (4, 4, 5))
+    np.testing.assert_array_equal(first, again)
+    assert not np.isclose(first, other, atol=1e-7).any()
+    assert np.unique(first).size > 990
+
+
+def test_a_batch_is_as_its_samples_with_a_key_each() -> None:
+    x = with_body(np.random.default_rng(9), (300, SIZE))
+    x[2] = x[0]
+    got = jitted(100)(x, jax.random.key(6), np.ones(x.shape, bool))
+    keys = jax.random.split(jax.random.key(6), 300)
+    for i in (0, 2, 299):
+        want = jitted(1000)(x[i], keys[i], np.ones(SIZE, bool))[1]
+        np.testing.assert_allclose(got[1].ks[i], want.ks[:100], atol=1e-6)
+        np.testing.assert_allclose(got[1].alpha[i], want.alpha[:100], rtol=1e-5)
+    assert not np.isclose(got[1].ks[0], got[1].ks[2], atol=1e-7).any()
+    shapes = jax.eval_shape(jitted(9), jnp.ones((2, 3, 5)), jax.random.key(0), jnp.ones(5, bool))
+    assert shapes[1].ks.shape == (2, 3, 9)
+    assert shapes[2].p.shape == shapes[3].alpha_low.shape == (2, 3)
+
+
+def test_keys() -> None:
+    """One for each sample: split, or as given; of the new kind and the old."""
+    data = jax.random.key_data
+    key, batch = jax.random.key(6), jax.random.split(jax.random.key(6), (2, 3))
+    np.testing.assert_array_equal(data(_keys(key, ())), data(key))
+    np.testing.assert_array_equal(data(_keys(key, (2, 3))), data(batch))
+    np.testing.assert_array_equal(data(_keys(batch, (2, 3))), data(batch))
+    np.testing.assert_array_equal(data(_keys(jax.random.PRNGKey(6), (2, 3))), data(batch))
+    np.testing.assert_array_equal(data(_keys(data(batch), (2, 3))), data(batch))
+    for shape in ((2,), (3, 2), ()):
+        with pytest.raises(ValueError, match="keys of the batch shape"):
+            _keys(batch, shape)
+
+
+def test_other_units_change_nothing_but_xmin() -> None:
+    x = with_body(np.random.default_rng(10), (SIZE,))
+    want = bootstrapped(x, 7)[1]
+    for exponent in (-100, 100):
+        got = bootstrapped(np.ldexp(x, exponent), 7)[1]
+        np.testing.assert_array_equal(got.ks, want.ks)
+        np.testing.assert_array_equal(got.alpha, want.alpha)
+        np.testing.assert_allclose(np.ldexp(got.xmin, -exponent), want.xmin, rtol=1e-6)
+
+
+def test_float64_and_values_beyond_the_range_of_floats() -> None:
+    """With alpha = 1.02 a replicate has values of 10^100 and more, of which float32 needs the logarithms only."""
+    x = 10.0 ** np.random.default_rng(11).uniform(-35, 35, SIZE)
+    single = bootstrapped(x, 8)
+    with jax.enable_x64(True):
+        double = jitted(1000)(x, jax.random.key(8), np.ones(SIZE, bool))
+        assert double[1].ks.dtype == double[2].p.dtype == double[3].alpha_low.dtype == jnp.float64
+    assert single[1].ks.dtype == jnp.float32
+    assert np.isfinite(single[1].ks).all()
+    assert float(single[0].alpha) < 1.1
+    # float64 draws other numbers.
+    assert stats.ks_2samp(single[1].ks, double[1].ks).pvalue > 1e-3
+    assert stats.ks_2samp(single[1].alpha, double[1].alpha).pvalue > 1e-3
+
+
+# definitions
+
+
+def test_p_is_the_share_of_distances_as_large_as_the_sample_s() -> None:
+    ks = jnp.array([[0.1, 0.2, 0.3, 0.4], [0.1, jnp.nan, 0.3, 0.2], [jnp.nan] * 4], jnp.float32)
+    replicates = Replicates(ks, ks, ks, jnp.array([0, 0, 1], jnp.int32))
+    fit = PowerLawFit(*(jnp.array([0.2, 0.3, jnp.nan], jnp.float32),) * 4, *(jnp.array([0, 0, 1], jnp.int32),) * 2)
+    got = goodness_from(fit, replicates)
+    np.testing.assert_allclose(got.p, [0.75, 1 / 3, np.nan], rtol=1e-6)
+    np.testing.assert_allclose(got.error, [(0.75 * 0.25 / 4) ** 0.5, (2 / 27) ** 0.5, np.nan], rtol=1e-6)
+    assert got.num_replicates.tolist() == [4, 3, 0]
+    assert got.status.tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_intervals_are_percentiles(level: float) -> None:
+    alpha, xmin = np.random.default_rng(0).random((2, 3, 101)).astype(np.float32)
+    alpha[1, :50] = xmin[1, :50] = np.nan
+    got = intervals_from(Replicates(alpha, xmin, xmin, np.zeros(3, np.int32)), level)
+    for low, high, values in ((got.alpha_low, got.alpha_high, alpha), (got.xmin_low, got.xmin_high, xmin)):
+        want = np.nanpercentile(values, [50 - 50 * level, 50 + 50 * level], axis=-1)
+        np.testing.assert_allclose([low, high], want, rtol=1e-5)
+
+
+def test_whole_functions_pass_on_what_they_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, key, where = np.ones((2, 5), np.float32), jax.random.key(0), np.ones(5, bool)
+    ks = np.random.default_rng(0).random((2, 7)).astype(np.float32)
+    replicates, fit = Replicates(ks + 1, ks, ks, np.zeros(2, np.int32)), no_fit((2,))._replace(ks=ks[:, 3])
+    seen = []
+    monkeypatch.setattr(bootstrap, "fit_replicates", lambda *given: (seen.append(given), replicates)[1])
+    p = goodness_of_fit(x, fit, key, 7, where, False, 9)
+    intervals = fit_intervals(x, fit, key, 7, where, 0.5, False, 9)
+    for given in seen:
+        assert all(a is b for a, b in zip(given, (x, fit, key, 7, where, False, 9), strict=True))
+    np.testing.assert_array_equal(p.p, goodness_from(fit, replicates).p)
+    np.testing.assert_array_equal(intervals.alpha_low, intervals_from(replicates, 0.5).alpha_low)
+
+
+def test_arguments_out_of_range_are_refused() -> None:
+    x, key = with_body(np.random.default_rng(12), (SIZE,)), jax.random.key(0)
+    fit = no_fit(())
+    with pytest.raises(ValueError, match="replicate"):
+        goodness_of_fit(x, fit, key, 0)
+    for level in (0.0, 1.0, 95.0):
+        with pytest.raises(ValueError, match="level"):
+            intervals_from(Replicates(x, x, x, np.int32(0)), level)
+
+
+# degenerate samples
+
+
+@pytest.mark.parametrize(
+    ("x", "status"),
+    [
+        ([], FitStatus.TOO_FEW),
+        ([3], FitStatus.TOO_FEW),
+        ([0, -1, -2], FitStatus.TOO_FEW),
+        ([0, 5, 0], FitStatus.TOO_FEW),
+        ([4, 4, 4], FitStatus.NO_SPREAD),
+        ([1, 2, np.nan], FitStatus.NOT_FINITE),
+        ([1, 2, np.inf], FitStatus.NOT_FINITE),
+    ],
+    ids=str,
+)
+def test_samples_without_a_fit(x: list[float], status: FitStatus) -> None:
+    _, replicates, goodness, intervals = bootstrapped(x, 0)
+    assert goodness.status == intervals.status == replicates.status == status
+    assert np.isnan([goodness.p, goodness.error, *intervals[:4], *replicates.ks]).all()
+    assert goodness.num_replicates == 0
+
+
+@pytest.mark.parametrize("size", [0, 1, 2])
+def test_the_smallest_shapes(size: int) -> None:
+    x = jax.ShapeDtypeStruct((3, size), jnp.float32)
+    shapes = jax.eval_shape(jitted(9), x, jax.random.key(0), jnp.ones(size, bool))
+    assert shapes[1].ks.shape == (3, 9)
+
+
+def test_two_values() -> None:
+    """The distance of two values is 1/2 − (1 − e^−2): the same for all, so none is smaller than the sample's."""
+    _, replicates, goodness, _ = bootstrapped([1, 3], 1)
+    np.testing.assert_allclose(replicates.ks, abs(0.5 - (1 - np.exp(-2))), atol=1e-6)
+    assert goodness.num_replicates == 1000
+
+
+# a given xmin
+
+
+def given_xmin(x: Any, xmin: float) -> tuple[PowerLawFit, Replicates, GoodnessOfFit]:
+    """30,000 replicates of one sample, in 300 rows."""
+    sample, where = padded(np.asarray(x, np.float32))
+    return at_given_xmin(np.tile(sample, (300, 1)), jax.random.key(0), where, np.float32(xmin))
+
+
+def test_replicates_at_a_given_xmin() -> None:
+    """As many in the tail as binomial, and there Clauset's recipe without a search; fails with a chance of 0.2 %."""
+    x = with_body(np.random.default_rng(16), (SIZE,))
+    fit, got, _ = given_xmin(x, 1.5)
+    rng, want = np.random.default_rng(1), []
+    for _ in range(3000):
+        tail = np.sort((1 - rng.random(rng.binomial(SIZE, np.mean(x >= 1.5)))) ** (-1 / (float(fit.alpha[0]) - 1)))
+        slope = tail.size / np.sum(np.log(tail))
+        want.append((1 + slope, np.max(np.abs(1 - tail**-slope - np.arange(tail.size) / tail.size))))
+    for ours, theirs in zip((got.alpha, got.ks), np.array(want).T, strict=True):
+        assert stats.ks_2samp(np.ravel(ours).astype(np.float64), theirs).pvalue > 1e-3
+    np.testing.assert_array_equal(got.xmin, np.float32(1.5))
+
+
+def test_replicates_with_fewer_than_two_values_above_a_given_xmin_have_no_fit() -> None:
+    """Of six values two are above; four standard errors."""
+    fit, got, goodness = given_xmin([1, 1, 1, 1, 5, 6], 5)
+    without, chance = np.isnan(got.ks), stats.binom(6, 1 / 3).cdf(1)
+    assert without.mean() == pytest.approx(chance, abs=4 * (chance * (1 - chance) / 30_000) ** 0.5)
+    np.testing.assert_array_equal(goodness.num_replicates, 100 - without.sum(axis=1))
+    want = np.sum(np.asarray(got.ks) >= np.asarray(fit.ks)[:, None], axis=1) / (100 - without.sum(axis=1))
+    np.testing.assert_allclose(goodness.p, want, rtol=1e-5)
+
+
+def test_a_given_xmin_that_leaves_no_tail_has_no_p() -> None:
+    _, _, goodness = given_xmin([1, 2, 3], 50)
+    assert np.isnan(goodness.p).all()
+    assert (goodness.status == FitStatus.TOO_FEW).all()
+
+
+# calibration, small; benchmarks/calibration.py has the full simulation
+
+
+@cache
+def calibrated(kind: str) -> tuple[PowerLawFit, Replicates, GoodnessOfFit, FitIntervals]:
+    """300 samples of 60 values."""
+    rng = np.random.default_rng(13)
+    x = with_body(rng, (300, SIZE)) if kind == "power law" else rng.exponential(size=(300, SIZE)).astype(np.float32)
+    return jitted(100)(x, jax.random.key(9), np.ones(x.shape, bool))
+
+
+def test_p_is_uniform_on_power_law_data_with_a_known_xmin() -> None:
+    """A right program fails with a chance of 0.1 %."""
+    x = (np.random.default_rng(17).pareto(1.5, (300, SIZE)) + 1).astype(np.float32)
+    goodness = at_given_xmin(x, jax.random.key(0), np.ones(SIZE, bool), np.float32(1))[2]
+    p = (np.asarray(goodness.p) * 100 + np.random.default_rng(0).random(300)) / 101
+    assert stats.kstest(p, "uniform").pvalue > 1e-3
+
+
+def test_power_laws_are_seldom_rejected_and_exponentials_often() -> None:
+    """The full simulation rejects some 7 % of the former; more than 13 % of 300 then has a chance of 0.01 %."""
+    power_law, exponential = (np.asarray(calibrated(kind)[2].p) for kind in ("power law", "exponential"))
+    assert np.mean(power_law <= 0.1) < 0.13
+    assert np.mean(exponential <= 0.1) > 1.5 * np.mean(power_law <= 0.1)
+    assert np.mean(exponential) < np.mean(power_law) - 0.05
+
+
+def test_intervals_cover() -> None:
+    """The full simulation finds 95 %; less than 90 % of 300 then has a chance of 0.02 %."""
+    intervals = calibrated("power law")[3]
+    covered = np.mean((intervals.alpha_low <= 2.5) & (intervals.alpha_high >= 2.5))
+    assert 0.9 < covered < 0.99
+
+
+# lowering
+
+
+def test_lowers_for_every_platform() -> None:
+    x, where = jax.ShapeDtypeStruct((3, SIZE), jnp.bfloat16), jax.ShapeDtypeStruct((SIZE,), bool)
+    for platforms in (PLATFORMS, ("tpu",)):
+        exported = jax.export.export(jitted(9), platforms=list(platforms))(x, jax.random.key(0), where)
+        assert exported.platforms == platforms
+
+
+def test_gradients_are_zero() -> None:
+    x = with_body(np.random.default_rng(12), (SIZE,))
+    fit = no_fit(())._replace(alpha=np.float32(2.5), xmin=np.float32(1), status=np.int32(0))
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(fit_replicates(x, fit, jax.random.key(0), 4).alpha)))(x)
+    np.testing.assert_array_equal(gradient, 0)

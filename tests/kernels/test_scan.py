@@ -1,0 +1,185 @@
+"""The search for xmin by bounds against the search that computes every distance, and the sums that both stand on."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from spectra.kernels.scan import Tails, all_tails, best_start, best_tail, log_ratio, sums_from_the_top, total
+
+EPS = float(np.finfo(np.float32).eps)
+
+
+def families(rng: np.random.Generator) -> dict[str, Callable[[int], np.ndarray]]:
+    """Samples that are random, tied, regular, clustered, or at the ends of the range."""
+    return {
+        "pareto": lambda n: (1 - rng.random(n)) ** (-1 / rng.uniform(0.3, 5)),
+        "pareto with bulk": lambda n: np.append(rng.random(n // 2), 1 + rng.pareto(1.5, n - n // 2)),
+        "lognormal": lambda n: np.exp(rng.uniform(0.1, 4) * rng.standard_normal(n)),
+        "exponential": lambda n: rng.exponential(size=n),
+        "half-normal": lambda n: np.abs(rng.standard_normal(n)),
+        "student": lambda n: np.abs(rng.standard_t(3, n)),
+        "uniform": lambda n: rng.random(n),
+        "narrow": lambda n: 1000 + rng.random(n),
+        "whole range": lambda n: 10.0 ** rng.uniform(-37, 38, n),
+        "resampled": lambda n: rng.choice(1 + rng.pareto(1.5, n), n),
+        "rounded": lambda n: np.abs(rng.standard_normal(n)).astype(np.float16),
+        "geometric integers": lambda n: rng.geometric(0.1, n),
+        "zipf integers": lambda n: np.minimum(rng.zipf(1.8, n), 10**7),
+        "two values": lambda n: rng.choice([1.0, 1.5], n),
+        "three values": lambda n: rng.choice([1.0, 2.0, 4.0], n),
+        "clusters": lambda n: 10.0 ** rng.integers(0, 8, n) * (1 + 1e-3 * rng.random(n)),
+        "equally spaced": lambda n: rng.integers(1, 50) + np.arange(n),
+        "geometric sequence": lambda n: np.geomspace(1, 10.0 ** rng.uniform(1, 30), n),
+        "quantiles of a Pareto law": lambda n: ((np.arange(n) + 0.5) / n) ** (-1 / rng.uniform(0.5, 4)),
+        "random walk": lambda n: np.exp(np.abs(np.cumsum(rng.standard_normal(n))).clip(0, 80)),
+    }
+
+
+def sorted_samples(size: int, repeats: int) -> tuple[np.ndarray, np.ndarray]:
+    """Samples of all families in ascending order, a third of them padded, and how many values each has."""
+    rng = np.random.default_rng(size)
+    samples = np.stack([make(size) for make in families(rng).values() for _ in range(repeats)]).astype(np.float32)
+    counts = np.where(rng.random(len(samples)) < 1 / 3, rng.integers(0, size + 1, len(samples)), size)
+    samples[np.arange(size) >= counts[:, None]] = np.inf
+    return np.sort(np.where(samples > 1.2e-38, samples, np.float32(1.2e-38))), counts.astype(np.int32)
+
+
+def all_distances(ordered: jax.Array, count: jax.Array, *, tile: int) -> jax.Array:
+    """D of every candidate and +inf elsewhere, in square tiles over the candidates and the values of their tails."""
+    tails, n = all_tails(ordered, count), ordered.shape[0]
+    tiles = -(-n // tile)
+    size = jnp.maximum(count - jnp.arange(n), 1).astype(ordered.dtype)
+    slope, depth, first = (jnp.pad(a, (0, tiles * tile - n)) for a in (tails.slope, tails.depth, tails.first))
+    size = jnp.pad(size, (0, tiles * tile - n), constant_values=1)
+    place = jnp.arange(tile)
+
+    def part(a: jax.Array, number: jax.Array) -> jax.Array:
+        return lax.dynamic_slice_in_dim(a, number * tile, tile)
+
+    def candidates(i: jax.Array, found: jax.Array) -> jax.Array:
+        def widen(j: jax.Array, largest: jax.Array) -> jax.Array:
+            model = 1 - jnp.exp(jnp.clip(part(slope, i) * (part(depth, j)[:, None] - part(depth, i)), -60, 0))
+            rank = (j - i) * tile + place[:, None] - place
+            difference = jnp.abs(model - rank.astype(model.dtype) / part(size, i))
+            return jnp.maximum(largest, jnp.max(difference, 0, where=part(first, j)[:, None] & (rank >= 0), initial=0))
+
+        largest = lax.fori_loop(i, tiles, widen, jnp.zeros(tile, found.dtype))
+        return lax.dynamic_update_slice_in_dim(found, largest, i * tile, axis=0)
+
+    distances = lax.fori_loop(0, tiles, candidates, jnp.zeros_like(slope))[:n]
+    return jnp.where(tails.candidate, distances, jnp.inf)
+
+
+@cache
+def both(size: int) -> Any:
+    tile = min(512, size)
+    return jax.jit(jax.vmap(lambda x, count: (best_start(x, count), all_distances(x, count, tile=tile))))
+
+
+REPEATS = {4: 150, 17: 80, 64: 40, 200: 15, 700: 5, 2500: 1}
+
+
+@pytest.mark.parametrize("size", REPEATS)
+def test_is_the_full_search(size: int) -> None:
+    """Nearly six thousand samples. Where two distances are within rounding of each other, either may win."""
+    samples, counts = sorted_samples(size, REPEATS[size])
+    found, distances = jax.tree.map(np.asarray, both(size)(samples, counts))
+    least = distances.min(axis=1)
+    exists = np.isfinite(least)
+    assert exists.mean() > (0.7 if size > 4 else 0.5)
+    np.testing.assert_array_equal(exists, np.isfinite(found.ks))
+    np.testing.assert_array_equal(exists, np.isfinite(found.alpha))
+    assert not found.index[~exists].any()
+
+    np.testing.assert_allclose(found.ks[exists], least[exists], rtol=0, atol=2 * EPS)
+    chosen = distances[np.arange(len(samples)), found.index]
+    same = found.index == distances.argmin(axis=1)
+    assert (same | (chosen <= least + 2 * EPS))[exists].all()
+    assert same[exists].sum() >= 0.99 * exists.sum()
+
+
+@pytest.mark.parametrize("family", ["pareto with bulk", "resampled"])
+def test_is_the_full_search_among_many_values(family: str) -> None:
+    size = 60_000 if family == "pareto with bulk" else 20_000
+    x = np.sort(families(np.random.default_rng(5))[family](size).astype(np.float32))
+    count = jnp.int32(size)
+    found, distances = jax.jit(lambda x: (best_start(x, count), all_distances(x, count, tile=512)))(x)
+    distances = np.asarray(distances)
+    assert float(found.ks) == pytest.approx(distances.min(), abs=2 * EPS)
+    assert distances[found.index] <= distances.min() + 2 * EPS
+
+
+def test_values_behind_the_count_do_not_matter() -> None:
+    samples, _ = sorted_samples(64, REPEATS[64])
+    for filling in (np.nan, np.inf, 0.0, 1e30):
+        longer = np.where(np.arange(64) < 40, samples, np.float32(filling))
+        found, _ = both(64)(longer, np.full(len(samples), 40, np.int32))
+        expected, _ = both(64)(
+            np.where(np.arange(64) < 40, samples, np.float32(7)), np.full(len(samples), 40, np.int32)
+        )
+        for got, want in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+def test_the_lowest_wins_among_equals() -> None:
+    """Tails made up so that 0, 3 and 1 are looked at in this order, of which 3 and 1 have the same distance.
+
+    Tail 0 is furthest off at value 4, where tail 3 seems better than tail 1. Both of these are furthest off at value 7.
+    """
+    candidate = np.isin(np.arange(8), [0, 1, 3])
+    tails = Tails(
+        slope=jnp.where(jnp.arange(8) == 0, 10.0, 0.0),
+        depth=jnp.where(jnp.arange(8) < 4, 1.0, 0.0),
+        share=jnp.asarray([0.01, 1 / 8, 0, 3 / 16, 0, 0, 0, 0], jnp.float32),
+        first=jnp.ones(8, bool),
+        candidate=jnp.asarray(candidate),
+    )
+    found = best_tail(tails)
+    assert float(found.ks) == 6 / 8 == 4 * 3 / 16
+    assert int(found.index) == 1
+
+
+def test_no_sample() -> None:
+    found = best_start(jnp.zeros(0), jnp.int32(0))
+    assert (int(found.index), float(found.ks)) == (0, np.inf)
+    assert np.isnan(found.alpha)
+
+
+def test_exponents_of_all_tails() -> None:
+    """Every alpha of a sample of 10⁵ values, among them some that differ by one part in 10⁷, against float64."""
+    rng = np.random.default_rng(1)
+    x = np.append(1 + rng.pareto(1.5, 90_000), 1000 + 1e-4 * rng.integers(0, 9, 10_000)).astype(np.float32)
+    x.sort()
+    tails = jax.jit(all_tails)(x, np.int32(x.size))
+    step = np.log1p(np.diff(x.astype(np.float64)) / x[:-1])
+    left = np.arange(x.size - 1, 0, -1)
+    log_sum = np.append(np.cumsum((step * left)[::-1])[::-1], 0)
+    candidate = np.asarray(tails.candidate)
+    assert candidate.sum() > 50_000
+    want = (np.append(left + 1, 1) / np.where(log_sum > 0, log_sum, 1))[candidate]
+    np.testing.assert_allclose(np.asarray(tails.slope)[candidate], want, rtol=2e-6)
+    np.testing.assert_allclose(tails.depth[:-1], np.cumsum(step[::-1])[::-1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 4097, 2_000_000])
+def test_sums(size: int) -> None:
+    x = np.random.default_rng(size).pareto(2, size).astype(np.float32)
+    want = np.cumsum(x[::-1], dtype=np.float64)[::-1]
+    np.testing.assert_allclose(jax.jit(sums_from_the_top)(x), want, rtol=1e-6)
+    assert float(jax.jit(total)(x)) == pytest.approx(want[0] if size else 0, rel=1e-6)
+
+
+@pytest.mark.parametrize("spread", [1e-7, 1e-3, 0.9, 1.5, 1e3, 1e30])
+def test_log_ratio_over_the_whole_range(spread: float) -> None:
+    """Four units in the last place from 1.2e-38 to 3e38, where differences and reciprocals may be subnormal."""
+    rng = np.random.default_rng(0)
+    start = np.append(10.0 ** rng.uniform(-37.92, 38.5, 4000), [1.1754944e-38, 3.4028235e38]).astype(np.float32)
+    x = np.minimum(start * (1 + spread * rng.random(start.size)), np.finfo(np.float32).max).astype(np.float32)
+    got, want = jax.jit(log_ratio)(x, start), np.log1p((x.astype(np.float64) - start) / start)
+    np.testing.assert_allclose(got, want, rtol=4 * EPS)
