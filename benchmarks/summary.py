@@ -25,6 +25,7 @@ TITLES = {
     "import_time": "import",
     "histogram": "histogram with all moments",
     "power_law": "power-law fit, every value as xmin",
+    "goodness": "goodness of fit, xmin searched anew in every replicate",
     "spectrum_limit": "spectrum of one matrix",
     "compilations": "programs and padding",
     "memory": "peak memory",

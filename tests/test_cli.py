@@ -211,7 +211,9 @@ def test_nothing_to_analyze(tmp_path: Path, capsys):
         (["--out", "no/such/dir/r.csv"], ["no/such/dir"]),
         (["--report", "page.pdf"], ["page.pdf", ".html"]),
         (["--nul"], ["--nul"]),
-        (["--gof", "100"], ["--gof"]),
+        (["--gof", "5"], ["gof", "40"]),
+        (["--gof", "-1"], ["--gof"]),
+        (["--seed", "x"], ["--seed"]),
     ],
 )
 def test_bad_options_are_found_before_the_work(model: Path, capsys, monkeypatch, arguments, words):

@@ -19,16 +19,27 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 EXAMPLES = [
     "spectra.engine.analyze",
+    "spectra.engine.compare",
+    "spectra.kernels.between",
     "spectra.kernels.histogram",
     "spectra.kernels.moments",
+    "spectra.kernels.bootstrap",
     "spectra.kernels.power_law",
     "spectra.kernels.sparsity",
     "spectra.kernels.spectrum",
+    "spectra.kernels.tails",
 ]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+PAGES = [path.name for path in sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -56,11 +67,23 @@ def test_readme_commands(workplace: Path):
     assert {path.name for path in workplace.iterdir()} == {"model.safetensors", "big", *made}
 
 
-def test_readme_names_what_exists():
+@pytest.mark.parametrize("name", [name for name in PAGES if blocks("python", page(name)) or blocks("", page(name))])
+def test_pages_work_as_shown(workplace: Path, name: str):
+    """Every command that begins with `spectra`, then every block of Python, in the order of the page."""
+    for command in [line for block in blocks("", page(name)) for line in block.splitlines()]:
+        if command.startswith("spectra "):
+            assert run(shlex.split(command, comments=True)[1:]) == 0, command
+    scope: dict[str, object] = {}
+    for code in blocks("python", page(name)):
+        exec(compile(code, name, "exec"), scope)
+
+
+def test_texts_name_what_exists():
     for script in re.findall(r"`?(scripts/[a-z_.]+)`?", README):
         assert (ROOT / script).is_file(), script
-    for link in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / link).is_file(), link
+    for place, text in [(ROOT, README), *((ROOT / "docs", page(name)) for name in PAGES)]:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            assert (place / link).is_file(), link
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

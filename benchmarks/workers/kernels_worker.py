@@ -37,7 +37,15 @@ class Warm:
         seconds = time.perf_counter() - start
         return {"seconds": seconds, "alpha": fit.alpha, "xmin": fit.x_min, "distance": fit.D}
 
+    def goodness(self, precision):
+        """The bootstrap p-value with xmin searched anew in each of its 1/(4·precision²) replicates or so."""
+        fit = powerlawrs.fit(self.list).ParetoFit
+        start = time.perf_counter()
+        test = powerlawrs.hypothesis.hypothesis_test(self.list, precision, fit.alpha, fit.x_min, fit.D)
+        return {"seconds": time.perf_counter() - start, "p": test.pval, "replicates": test.total, "xmin": fit.x_min}
+
 
 if __name__ == "__main__":
     warm = Warm()
-    serve({"load": warm.load, "boost": warm.boost, "numpy": warm.numpy, "powerlawrs": warm.powerlawrs})
+    calls = {"load": warm.load, "boost": warm.boost, "numpy": warm.numpy}
+    serve(calls | {"powerlawrs": warm.powerlawrs, "goodness": warm.goodness})

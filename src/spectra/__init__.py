@@ -9,6 +9,7 @@ from spectra.errors import CheckpointError, InputError, OutputError, SpectraErro
 
 if TYPE_CHECKING:
     from spectra.engine.analyze import analyze
+    from spectra.engine.compare import compare
     from spectra.engine.describe import describe
     from spectra.engine.progress import Progress
     from spectra.kernels import (
@@ -47,13 +48,17 @@ if TYPE_CHECKING:
         spectrum,
         tail_ccdf,
     )
+    from spectra.report.comparison import LayerComparison, ModelComparison
     from spectra.report.result import LayerResult, Report
 
 _ELSEWHERE = {
     "analyze": "spectra.engine.analyze",
+    "compare": "spectra.engine.compare",
     "describe": "spectra.engine.describe",
     "Progress": "spectra.engine.progress",
+    "LayerComparison": "spectra.report.comparison",
     "LayerResult": "spectra.report.result",
+    "ModelComparison": "spectra.report.comparison",
     "Report": "spectra.report.result",
 }
 
@@ -68,7 +73,9 @@ __all__ = [
     "Histogram",
     "InputError",
     "Laplace",
+    "LayerComparison",
     "LayerResult",
+    "ModelComparison",
     "Moments",
     "OutputError",
     "PowerLawFit",
@@ -80,6 +87,7 @@ __all__ = [
     "StudentT",
     "TailFit",
     "analyze",
+    "compare",
     "compare_tails",
     "describe",
     "eigenvalues",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from spectra.cli_compare import compare_command
 from spectra.errors import InputError
 
 if TYPE_CHECKING:
@@ -295,3 +296,6 @@ def _use_compilation_cache() -> None:
     except (OSError, RuntimeError):
         return  # a read-only home, or none at all, costs compile time and nothing else
     jax.config.update("jax_compilation_cache_dir", str(place))
+
+
+spectra.add_command(compare_command())  # shares options with those above

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -134,12 +134,13 @@ _fit = jax.jit(lambda x, where: fit_power_law(x, where))
 @partial(jax.jit, static_argnames="families")
 def _compare(
     x: jax.Array, where: jax.Array, xmin: jax.Array, families: tuple[Family, ...]
-) -> tuple[dict[str, Comparison], dict[str, jax.Array]]:
+) -> tuple[dict[str, Comparison], dict[str, Any]]:
     """Each family against the power law, and its parameters, of x in multiples of xmin."""
     tail = where & (x >= xmin)
     ratios = jnp.where(tail, x / xmin, 1)
     straight = fit_tail(ratios, "power_law", 1, tail)
-    found, params = {}, {"power_law": straight.params}
+    found: dict[str, Comparison] = {}
+    params: dict[str, Any] = {"power_law": straight.params}
     for family in families:
         other = fit_tail(ratios, family, 1, tail)
         params[family] = other.params

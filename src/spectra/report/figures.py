@@ -122,7 +122,7 @@ def plot_xmin(layer: LayerResult, ax: Axes | None = None) -> Figure:
     return plot_layer(layer, "xmin", ax)
 
 
-def plot_p_values(report: Report, ax: Axes | None = None) -> Figure:
+def plot_p_values(report: Report, ax: Any = None) -> Figure:
     """Histogram of the goodness-of-fit p-values over layers; were all tails power laws, it would be flat."""
     figure = ax.figure if ax is not None else _new_figure(5.0, 3.4)
     ax = ax if ax is not None else figure.add_subplot()
@@ -132,7 +132,7 @@ def plot_p_values(report: Report, ax: Axes | None = None) -> Figure:
     if not p:
         _say(ax, "no p-values: analyze with gof=1000")
         return figure
-    ax.hist(p, np.linspace(0, 1, 11), color=BLUE, alpha=0.55, label=f"{len(p)} layers")
+    ax.hist(p, list(np.linspace(0, 1, 11)), color=BLUE, alpha=0.55, label=f"{len(p)} layers")
     rejected = sum(value <= SIGNIFICANT for value in p)
     ax.axvline(
         SIGNIFICANT, color=VERMILLION, linestyle="--", linewidth=1, label=f"p ≤ {SIGNIFICANT}: {rejected} rejected"

@@ -60,6 +60,7 @@ COLUMNS = (
     Column("D", "D", "Kolmogorov–Smirnov distance of the fit; smaller is better"),
     Column("xmin", "xmin", "Eigenvalue from which the tail begins"),
     Column("num_pl_spikes", "tail", "Number of eigenvalues in the tail"),
+    Column("verdict", "verdict", "Is the tail a power law? not tested without --gof", "text"),
     Column("stable_rank", "stable rank", "Sum of the eigenvalues over the largest"),
     Column("kurtosis", "kurtosis", "Excess kurtosis of the weights; 0 for a normal distribution"),
     Column("near_zero_std", "near zero", "Share of weights with |w| below a tenth of their standard deviation"),
@@ -89,6 +90,11 @@ NOTES = {
     ),
     "not a power law": Note(
         2, "Not a power law: the goodness-of-fit test rejects the fit. α describes the tail's slope, not its shape."
+    ),
+    "better:": Note(
+        2,
+        "Better described by another family: the likelihood ratio prefers it to the power law on the same tail. α is "
+        "the slope of a curve that bends, and says nothing of how well the layer is trained.",
     ),
     "too few": Note(
         1, "Too few: fewer than 50 eigenvalues lie in the tail, so α is uncertain and somewhat biased. Mind its σ."
