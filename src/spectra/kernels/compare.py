@@ -28,6 +28,10 @@ NESTED: tuple[frozenset[str], ...] = (
 """Pairs of which one family contains the other: at λ = 0, at alpha = 0, and at beta = 1."""
 
 
+INTEGRALS = 1e-12
+"""Relative accuracy of the integrals by which densities are normalised."""
+
+
 class Comparison(NamedTuple):
     """Of two families on one tail; numbers are NaN where the status is not OK."""
 
@@ -114,7 +118,7 @@ def _compare_one(
 
     found = jnp.isfinite(average) & jnp.isfinite(spread)
     status = jnp.where((status == FitStatus.OK) & ~found, FitStatus.NOT_CONVERGED, status)
-    rounding = 8 * eps(x) * (1 + mean(jnp.abs(ours), tail))
+    rounding = max(8 * eps(x), INTEGRALS) * (1 + mean(jnp.abs(ours), tail))
     same = (jnp.abs(average) <= rounding) | (spread == 0)
     R = jnp.where(same, 0, average * size / jnp.where(spread > 0, spread, 1))
     log_ratio = jnp.where(same, 0, average * tail.size)

@@ -31,7 +31,7 @@ Family: TypeAlias = Literal[
     "laplace",
 ]
 
-FAMILIES: tuple[str, ...] = ("power_law", "truncated_power_law", "lognormal", "exponential", "stretched_exponential")
+FAMILIES: tuple[Family, ...] = ("power_law", "truncated_power_law", "lognormal", "exponential", "stretched_exponential")
 """The five that are compared on spectra, powerlaw's."""
 
 PARAMETERS: dict[str, tuple[str, ...]] = {name: module.PARAMETERS for name, module in MODULES.items()}
@@ -90,7 +90,7 @@ def fit_tail(
     - lognormal: where ln(x/xmin) has variance ≥ mean², the likelihood rises toward the power law, which lognormals
       approach for mu → −∞. The fit is that with (ln xmin − mu)/sigma = 1e8;
     - stretched exponential: under the same kind of condition beta → 0, and the fit is that with
-      beta·mean(ln(x/xmin)) = 1e-10.
+      beta·mean(ln(x/xmin)) = 1e-14.
 
     Of these the density is the power law's to within rounding, and so is the log-likelihood.
 

@@ -13,7 +13,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from spectra.kernels.dtypes import AnyArray, power_of_two, to_compute, to_mask
-from spectra.kernels.moments import BLOCK, SMALL_BLOCK, cut, fold
+from spectra.kernels.median import median
+from spectra.kernels.moments import BLOCK, cut
 from spectra.kernels.roots import Number, series
 from spectra.kernels.status import FitStatus
 
@@ -22,6 +23,9 @@ LEAST_DF = 0.1
 
 MOST_STEPS = 60
 """Steps of the climb; ten are usual."""
+
+GROUP = 256
+"""Values that are summed at a time."""
 
 
 class StudentT(NamedTuple):
@@ -133,28 +137,7 @@ def _sample(x: Float[Array, " n"], mask: Bool[Array, " n"]) -> _Sample:
     inside = mask | ~good
     x = jnp.where(good, jnp.where(mask, x, 0), stand_in)
     size = jnp.maximum(jnp.sum(inside, dtype=jnp.int32), 1)
-    return _Sample(x, inside, size.astype(x.dtype), lax.stop_gradient(_median(x, inside, size)), status)
-
-
-def _median(x: Float[Array, " n"], inside: Bool[Array, " n"], size: Int[Array, ""]) -> Number:
-    """By bisection over the bit patterns: one count for each bit, where XLA's sort would take far longer."""
-    kind = jnp.int32 if x.dtype == jnp.float32 else jnp.int64
-    bits = lax.bitcast_convert_type(x + 0.0, kind)  # −0 becomes 0
-    last = jnp.iinfo(kind).max
-    keys = jnp.where(bits < 0, bits ^ last, bits)  # in the order of the numbers
-
-    def narrow(_: Any, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = bounds
-        middle = (low & high) + ((low ^ high) >> 1)
-        enough = jnp.sum(inside & (keys <= middle), dtype=jnp.int32) >= (size + 1) // 2
-        return jnp.where(enough, low, middle + 1), jnp.where(enough, middle, high)
-
-    bounds = jnp.asarray(jnp.iinfo(kind).min, kind), jnp.asarray(last, kind)
-    key, _ = lax.fori_loop(0, jnp.iinfo(kind).bits, narrow, bounds)
-    lower = lax.bitcast_convert_type(jnp.where(key < 0, key ^ last, key), x.dtype)
-    upper = jnp.min(jnp.where(inside & (keys > key), x, jnp.inf), initial=jnp.inf)
-    reached = 2 * jnp.sum(inside & (keys <= key), dtype=jnp.int32) > size
-    return jnp.where(reached, lower, lower / 2 + upper / 2)
+    return _Sample(x, inside, size.astype(x.dtype), lax.stop_gradient(median(x, inside, size)), status)
 
 
 def _sums(
@@ -163,10 +146,14 @@ def _sums(
     """Sums of several functions of the values in one reading, a block at a time."""
 
     def of_block(x: Array, inside: Array) -> Array:
-        return jnp.stack([fold(jnp.add, jnp.where(inside, term, 0)) for term in terms(x, inside)])
+        # As products with ones, in groups: a reduction of each term would compile the terms once for each.
+        stacked = jnp.stack([jnp.where(inside, term, 0) for term in terms(x, inside)])
+        groups = stacked.reshape(len(stacked), -1, min(GROUP, x.size) or 1)
+        ones = jnp.ones(groups.shape[-1], x.dtype)
+        return jnp.sum(jnp.matmul(groups, ones, precision=lax.Precision.HIGHEST), axis=1)
 
     whole, rest = x.size // BLOCK, x.size % BLOCK
-    padding = (0, -rest % SMALL_BLOCK if rest > SMALL_BLOCK else 0)
+    padding = (0, -rest % GROUP if rest > GROUP else 0)
     last = of_block(jnp.pad(x[x.size - rest :], padding), jnp.pad(inside[x.size - rest :], padding))
     if not whole:
         return last

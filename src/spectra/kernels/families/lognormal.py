@@ -27,7 +27,7 @@ FARTHEST = 1e8
 def log_density(points: Points, params: tuple[Number, ...]) -> Values:
     """Of the cut normal distribution, centred where its peak is inside so that nothing cancels for either sign of t."""
     s, t, sigma = _standard(points, params)
-    return _exponent(s, t) - log_sum(_cut_normal_rule(t).log_weights) - jnp.log(sigma)
+    return _exponent(s, t) - log_sum(_cut_normal_rule(t, sigma).log_weights)
 
 
 def log_ccdf(points: Points, params: tuple[Number, ...]) -> Values:
@@ -70,15 +70,18 @@ def _exponent(s: Values, t: Number) -> Values:
     return jnp.where(t > 0, -s * (jnp.maximum(t, 0) + s / 2), -((s + jnp.minimum(t, 0)) ** 2) / 2)
 
 
-def _cut_normal_rule(t: Number) -> Rule:
-    """The measure exp(_exponent(s, t)) ds on s ≥ 0."""
+def _cut_normal_rule(t: Number, sigma: Number | float = 1.0) -> Rule:
+    """The measure exp(_exponent(s, t)) du with u = sigma·s on s ≥ 0.
+
+    Measured in u its integral is near 1 also where s is tiny, so that its logarithm keeps its digits.
+    """
     reach = 2 * horizon(t.dtype)
     fixed = lax.stop_gradient(t)
     right = jnp.maximum(fixed, 0)
     first = jnp.maximum(-fixed - math.sqrt(reach), 0)
     last = jnp.where(fixed > 0, reach / (right + jnp.sqrt(reach + right**2)), -fixed + math.sqrt(reach))
-    s, log_width = panels(jnp.stack([first, last]), (node_count(t.dtype, 32, 64),))
-    return Rule(s, log_width + _exponent(s, t))
+    u, log_width = panels(jnp.stack([first, last]) * sigma, (node_count(t.dtype, 32, 64),))
+    return Rule(u, log_width + _exponent(u / sigma, t))
 
 
 def cut_normal(t: Number) -> tuple[Number, Number, Number]:

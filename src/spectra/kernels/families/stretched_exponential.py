@@ -16,7 +16,7 @@ from spectra.kernels.roots import Number, find_root, series
 
 PARAMETERS = ("log_lambda", "beta")
 
-SMALLEST = 1e-10
+SMALLEST = 1e-14
 """Smallest beta·mean(u). There the density is that of the power law to about that precision; it stands for beta = 0."""
 
 
@@ -66,7 +66,8 @@ def _means(beta: Number, tail: Tail) -> tuple[Number, Number, Number, Number]:
     u = tail.points.u
     shift = beta * tail.largest
     phi = _phi(beta * u, shift)
-    return (*(mean(u ** (k + 1) * phi[k], tail) for k in range(3)), shift)
+    whole, first, second = (mean(u ** (k + 1) * phi[k], tail) for k in range(3))
+    return whole, first, second, shift
 
 
 def _phi(z: Values, shift: Number) -> tuple[Values, Values, Values]:
@@ -84,4 +85,5 @@ def _phi(z: Values, shift: Number) -> tuple[Values, Values, Values]:
     zeroth = (e - small) / far
     first = (e - zeroth) / far
     second = (e - 2 * first) / far
-    return tuple(jnp.where(z < 1, s, f) for s, f in zip(near_zero, (zeroth, first, second), strict=True))
+    at_0, at_1, at_2 = (jnp.where(z < 1, s, f) for s, f in zip(near_zero, (zeroth, first, second), strict=True))
+    return at_0, at_1, at_2

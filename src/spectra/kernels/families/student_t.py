@@ -21,7 +21,7 @@ PARAMETERS = ("df", "scale")
 LEAST_DF = 0.02
 """Smallest df; x would have to span hundreds of decades to fit less."""
 
-COARSE = 24
+COARSE = 16
 """Values of ln r that are looked at before the search, for the likelihood may have more than one maximum in r."""
 
 
@@ -90,8 +90,16 @@ def fit(tail: Tail) -> tuple[Number, ...]:
         A = _strength(mean(_log_growth(u, log_r), tail), log_r)
         rule = _rule(A, log_r)
         weight = jnp.exp(rule.log_weights - jnp.max(rule.log_weights))
-        expected = jnp.sum(weight * _change(rule.points, log_r)) / jnp.sum(weight)
-        return expected - mean(_change(u, log_r), tail), jnp.zeros_like(A), A
+        weight = weight / jnp.sum(weight)
+        growth, (change, bend) = _log_growth(rule.points, log_r), _changes(rule.points, log_r)
+        found, found_bend = (mean(term, tail) for term in _changes(u, log_r))
+        expected = jnp.sum(weight * change)
+        off_growth, off_change = growth - jnp.sum(weight * growth), change - expected
+        shared = jnp.sum(weight * off_growth * off_change)
+        # A moves with r so that the mean of T stays that of the sample.
+        moved = (expected - found - A * shared) / jnp.sum(weight * off_growth**2)
+        steepness = jnp.sum(weight * bend) - found_bend - A * jnp.sum(weight * off_change**2) - shared * moved
+        return expected - found, steepness, A
 
     tolerance = 1e-5 if u.dtype == jnp.float32 else 1e-11
     log_r, A = find_root(slope, low, high, grid[best], tolerance)
@@ -99,9 +107,11 @@ def fit(tail: Tail) -> tuple[Number, ...]:
     return df, jnp.exp(jnp.log(tail.points.xmin) - (log_r + jnp.log(df)) / 2)
 
 
-def _change(u: Values, log_r: Number) -> Values:
-    """∂T/∂ln r = y²r/(1 + y²r) − r/(1 + r) at y = eᵘ, as a product."""
-    return jax.nn.sigmoid(log_r + 2 * u) * jax.nn.sigmoid(-log_r) * -jnp.expm1(-2 * u)
+def _changes(u: Values, log_r: Number) -> tuple[Values, Values]:
+    """∂T/∂ln r = S − S₀ with S = y²r/(1 + y²r) at y = eᵘ and S₀ at y = 1, as a product, and ∂²T/∂(ln r)²."""
+    share, first = jax.nn.sigmoid(log_r + 2 * u), jax.nn.sigmoid(log_r)
+    change = share * jax.nn.sigmoid(-log_r) * -jnp.expm1(-2 * u)
+    return change, change * (1 - share - first)
 
 
 def _strength(average: Number, log_r: Number) -> Number:
