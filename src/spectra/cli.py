@@ -140,7 +140,8 @@ def spectra() -> None:
     help="Goodness of fit and intervals of alpha and xmin from N bootstrap replicates; 1000 is usual.",
 )
 @click.option("--tails", is_flag=True, help="Fit the tails of the weight entries too.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--null", is_flag=True, help="Hold each spectrum against noise: bulk, spikes, shuffled entries.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
 @click.option("--distributed", is_flag=True, help="Be one of several processes (scripts/launch, srun, mpirun).")
 @_shared
 def analyze(

@@ -39,6 +39,7 @@ def analyze(
     backend: Backend = "auto",
     gof: int = 0,
     tails: bool = False,
+    null: bool = False,
     seed: int = 0,
     run_dir: str | Path | None = None,
     label: str | None = None,
@@ -79,8 +80,11 @@ def analyze(
         Newman 2009, §4.1); 1,000 is usual, 0 leaves both out. `docs/tails.md` tells how to read the verdict.
     tails
         Fit the tails of the weight entries themselves too: columns that begin with ``right_`` and ``left_``.
+    null
+        Hold each spectrum against noise: the Marchenko–Pastur bulk with the spikes beyond its Tracy–Widom edge, and the
+        spectrum of the same entries in random places. `docs/noise.md` has the columns.
     seed
-        Of the bootstrap.
+        Of the bootstrap and of the permutations.
     run_dir
         Directory that keeps the result of each layer as soon as it is finished; the same call takes them up again.
     label
@@ -108,7 +112,7 @@ def analyze(
     >>> report["dense"].status
     'success'
     """
-    options = Options(layers, conv, gates, precision, method, min_evals, layout, backend, gof, tails, seed)
+    options = Options(layers, conv, gates, precision, method, min_evals, layout, backend, gof, tails, seed, null)
     return analyze_models([model], options, labels=[label], run_dir=run_dir, progress=progress)[0]
 
 

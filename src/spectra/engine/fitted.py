@@ -100,13 +100,18 @@ def bootstrapped(sample: Sample, fit: PowerLawFit, replicates: int, seed: int, n
     if fit.n_tail < 2:
         return Trust(None, (None, None), (None, None))
     scaled = fit._replace(xmin=(fit.xmin / sample.unit).astype(sample.values.dtype))
-    seeds = np.array([seed, zlib.crc32(name.encode("utf-8", "surrogatepass"))], np.uint32)
+    seeds = np.array([seed, name_number(name)], np.uint32)
     test, interval = fetch(lambda: _bootstrap(sample.values, sample.inside, scaled, seeds, replicates))
     return Trust(
         _known(test.p),
         (_known(interval.alpha_low), _known(interval.alpha_high)),
         (_known(interval.xmin_low * sample.unit), _known(interval.xmin_high * sample.unit)),
     )
+
+
+def name_number(name: str) -> int:
+    """A number in 32 bits that a layer's random numbers start from, so that they depend on its name alone."""
+    return zlib.crc32(name.encode("utf-8", "surrogatepass"))
 
 
 def verdict_columns(fit: PowerLawFit, alternatives: dict[str, Alternative], trust: Trust | None) -> Columns:

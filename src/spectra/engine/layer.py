@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,7 +14,8 @@ from spectra.engine.columns import spectral_columns, warnings
 from spectra.engine.entries import describe_entries
 from spectra.engine.esd import ESD, pooled_esd
 from spectra.engine.fitted import Columns, Params, bootstrapped, rivals, verdict_columns
-from spectra.engine.options import Options
+from spectra.engine.null import null_columns
+from spectra.engine.options import Options, Precision
 from spectra.engine.plan import Step
 from spectra.engine.weight_tails import weight_tails
 from spectra.kernels import Histogram
@@ -43,11 +45,15 @@ def measure(step: Step, tensor: Array, options: Options, backend: Backend, alone
         return not_measured(step, f"all entries are subnormal (largest {largest:.3g}): scale them up")
     with ThreadPoolExecutor(1) if alone else nullcontext() as helper:
         counted = helper.submit(describe_entries, weights) if helper else None
-        with jax.enable_x64(True) if options.precision == "float64" else nullcontext():
+        with _in(options.precision):
             esd = pooled_esd(weights, options, backend) if step.action == "analyze" else None
             trust, params = _trust(step, esd, options)
             tails = weight_tails(weights) if options.tails else {}
         entries = counted.result() if counted else describe_entries(weights)
+        if options.null and esd is not None and view is not None:
+            kurtosis = entries.columns["kurtosis"]
+            with _in(options.precision):
+                trust |= null_columns(weights, esd, view, kurtosis, options, backend, step.layer.name)
     metrics: dict[str, Metric] = {}
     status, warning = "success", ""
     if esd is not None and view is not None:
@@ -66,6 +72,11 @@ def measure(step: Step, tensor: Array, options: Options, backend: Backend, alone
         None if esd is None else esd.eigenvalues,
         params,
     )
+
+
+def _in(precision: Precision) -> AbstractContextManager[Any]:
+    """Float64 for the calls of JAX inside, if asked for."""
+    return jax.enable_x64(True) if precision == "float64" else nullcontext()
 
 
 def _trust(step: Step, esd: ESD | None, options: Options) -> tuple[Columns, Params]:

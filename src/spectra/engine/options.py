@@ -50,6 +50,8 @@ class Options:
         Bootstrap replicates for the goodness of fit and the intervals of alpha and xmin; 0: neither.
     tails
         Whether the tails of the weight entries themselves are fitted too.
+    null
+        Whether each spectrum is held against noise: the Marchenko–Pastur bulk and the spectrum of shuffled entries.
     seed
         Of everything random. Each layer's numbers depend on it and on the layer's name, not on the other layers.
     """
@@ -65,6 +67,7 @@ class Options:
     gof: int = 0
     tails: bool = False
     seed: int = 0
+    null: bool = False
 
     def __post_init__(self) -> None:
         kinds = {"conv": Conv, "gates": Gates, "precision": Precision, "method": Method, "layout": Layout}
@@ -81,8 +84,9 @@ class Options:
                 raise InputError(f"{name}={value!r} must be a whole number {limits}")
         if 0 < self.gof < FEWEST_REPLICATES:
             raise InputError(f"gof={self.gof} replicates tell nothing: give {FEWEST_REPLICATES} or more, or 0 for none")
-        if not isinstance(self.tails, bool):
-            raise InputError(f"tails={self.tails!r} must be True or False")
+        for name in ("tails", "null"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name}={getattr(self, name)!r} must be True or False")
         patterns = not isinstance(self.layers, str) and isinstance(self.layers, Iterable)
         if not patterns or not all(isinstance(pattern, str) for pattern in self.layers):
             raise InputError(f"layers={self.layers!r} must be a sequence of glob patterns, such as ['*.mlp.*']")

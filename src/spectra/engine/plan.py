@@ -180,7 +180,9 @@ def _step(index: int, layer: Layer, options: Options) -> Step:
         note = f"{layer.view.num_evals} eigenvalues, fewer than min_evals={options.min_evals}"
         return Step(index, layer, "entries", note, entries, copied + sorted_part)
     gram = options.dtype.itemsize * gram_numbers(layer.view.N, layer.view.M)
-    return Step(index, layer, "analyze", "", entries + _spectrum_flops(layer), copied + max(sorted_part, gram))
+    extra = whole * (2 * options.null + 4 * options.tails)  # shuffled copies; both sides, sorted
+    flops = entries + _spectrum_flops(layer) * (2 if options.null else 1)
+    return Step(index, layer, "analyze", "", flops, copied + max(sorted_part, gram) + extra)
 
 
 def _spectrum_flops(layer: Layer) -> float:

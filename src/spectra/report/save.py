@@ -23,7 +23,7 @@ HTML_SUFFIXES = (".html", ".htm")
 INTEGERS = {
     *("depth", "M", "N", "rf", "num_evals", "num_pl_spikes"),
     *("matrix_rank", "rank_loss", "weak_rank_loss", "num_unresolved", "detX_num", "count"),
-    *("matrices", "order", "right_n_tail", "left_n_tail", "top"),
+    *("matrices", "order", "right_n_tail", "left_n_tail", "num_spikes", "rand_num_spikes", "top"),
 }
 TEXTS = {"name", "model", "kind", "role", "shape", "dtype", "status", "warning", "method", "action", "note", "bucket"}
 TEXTS |= {"verdict", "right_verdict", "left_verdict", "against"}
