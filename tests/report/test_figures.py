@@ -8,7 +8,16 @@ import pytest
 
 from spectra.errors import InputError
 from spectra.report.curves import log_density, network_order, short_name
-from spectra.report.figures import plot_ccdf, plot_depth, plot_esd, plot_histogram, plot_layer
+from spectra.report.figures import (
+    plot_ccdf,
+    plot_depth,
+    plot_esd,
+    plot_families,
+    plot_histogram,
+    plot_layer,
+    plot_p_values,
+    plot_xmin,
+)
 from spectra.report.result import LayerResult, Report, WeightHistogram
 
 
@@ -276,3 +285,46 @@ def test_depth_rings_warnings_and_takes_a_log_axis_for_wild_exponents():
 def test_depth_of_nothing():
     plot_depth(Report("empty", ())).canvas.draw()
     plot_depth(Report("biases", (bare(),))).canvas.draw()
+
+
+def test_families_are_drawn_from_xmin_on_as_a_share_of_the_whole():
+    layer = make_layer()
+    alpha, xmin, tail = (layer.metrics[name] for name in ("alpha", "xmin", "num_pl_spikes"))
+    rate = 1 / (layer.eigenvalues[-tail:] / xmin - 1).mean()
+    layer.metrics.update(verdict="better: exponential", R_exponential=-2.5, p_exponential=0.012)
+    layer.families.update(power_law=(alpha,), exponential=(rate,), lognormal=(np.nan, np.nan))
+    (ax,) = plot_families(layer).axes
+    drawn = lines(ax)
+    x, p = drawn["power law"]
+    np.testing.assert_allclose(p, tail / 150 * (x / xmin) ** (1 - alpha), rtol=1e-4)
+    x, p = drawn["exponential: R = -2.5, p = 0.012"]
+    np.testing.assert_allclose(p, tail / 150 * np.exp(-rate * (x / xmin - 1)), rtol=1e-4)
+    assert drawn["tail"].shape == (2, tail) and not any("lognormal" in name for name in drawn)
+    assert ax.get_legend().get_title().get_text() == "better: exponential"
+    assert words(plot_families(bare())) and words(plot_families(make_layer())) == ["no power-law fit"]
+
+
+def test_distance_against_xmin_has_its_lowest_point_at_the_fit():
+    layer = make_layer()
+    layer.metrics.update(xmin_low=0.5 * layer.metrics["xmin"], xmin_high=2 * layer.metrics["xmin"])
+    (ax,) = plot_xmin(layer).axes
+    x, distances = lines(ax)["every candidate"]
+    np.testing.assert_allclose(x, layer.eigenvalues[:-1])
+    assert x[distances.argmin()] == layer.metrics["xmin"]
+    np.testing.assert_allclose(distances.min(), layer.metrics["D"])
+    assert words(plot_xmin(bare()))
+
+
+def test_many_candidates_are_thinned_out():
+    values = np.sort(1 + np.random.default_rng(0).pareto(2, 3000))
+    (ax,) = plot_xmin(make_layer(eigenvalues=values, metrics={})).axes
+    x, _ = lines(ax)["every candidate"]
+    assert x.size == 400 and x[0] == values[0] and x[-1] == values[-2]
+
+
+def test_p_values_of_a_network():
+    layers = [make_layer(str(i), metrics={"gof_p": p}) for i, p in enumerate((0.0, 0.05, 0.1, 0.5, 1.0))]
+    (ax,) = plot_p_values(Report("net", (*layers, bare()))).axes
+    assert [bar.get_height() for bar in ax.patches if bar.get_width() > 0.09] == [2, 1, 0, 0, 0, 1, 0, 0, 0, 1]
+    assert any("3 rejected" in label for label in lines(ax))
+    assert words(plot_p_values(Report("net", (bare(),)))) == ["no p-values: analyze with gof=1000"]
