@@ -21,7 +21,9 @@ EXAMPLES = [
     "spectra.engine.analyze",
     "spectra.engine.compare",
     "spectra.kernels.between",
+    "spectra.kernels.conv_spectrum",
     "spectra.kernels.histogram",
+    "spectra.kernels.low_rank",
     "spectra.kernels.moments",
     "spectra.kernels.bootstrap",
     "spectra.kernels.power_law",
@@ -67,9 +69,23 @@ def test_readme_commands(workplace: Path):
     assert {path.name for path in workplace.iterdir()} == {"model.safetensors", "big", *made}
 
 
+def write_adapter() -> None:
+    """An adapter of PEFT's and the model that it changes."""
+    rng = np.random.default_rng(1)
+    normal = {shape: rng.standard_normal(shape).astype(np.float32) for shape in ((4, 30), (40, 4), (40, 30))}
+    for folder in ("adapter", "base-model"):
+        Path(folder).mkdir()
+    factors = {"base_model.model.q.lora_A.weight": normal[4, 30], "base_model.model.q.lora_B.weight": normal[40, 4]}
+    save_file(factors, "adapter/adapter_model.safetensors")
+    Path("adapter/adapter_config.json").write_text('{"lora_alpha": 8}')
+    save_file({"q.weight": normal[40, 30]}, "base-model/model.safetensors")
+
+
 @pytest.mark.parametrize("name", [name for name in PAGES if blocks("python", page(name)) or blocks("", page(name))])
 def test_pages_work_as_shown(workplace: Path, name: str):
     """Every command that begins with `spectra`, then every block of Python, in the order of the page."""
+    if name == "adapters.md":
+        write_adapter()
     for command in [line for block in blocks("", page(name)) for line in block.splitlines()]:
         if command.startswith("spectra "):
             assert run(shlex.split(command, comments=True)[1:]) == 0, command

@@ -96,13 +96,17 @@ def _choice(kind: Any) -> click.Choice:
 
 def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that `analyze` and `describe` have in common."""
-    from spectra.engine.options import Backend, Conv, Gates, Precision
+    from spectra.engine.options import Backend, Conv, Gates, Heads, Precision
     from spectra.models.source import Layout
 
     options = [
         click.option("--layers", multiple=True, metavar="GLOB", help="Only layers whose name matches (repeatable)."),
         click.option("--conv", type=_choice(Conv), default="pool", show_default=True, help="Convolutions as matrices."),
         click.option("--gates", type=_choice(Gates), default="split", show_default=True, help="Recurrent kernels."),
+        click.option("--heads", type=_choice(Heads), default="fold", show_default=True,
+                     help="Attention kernels with an axis of heads."),
+        click.option("--fft-size", type=click.IntRange(1, 4096), default=16, show_default=True, metavar="N",
+                     help="Pixels a side of the image for --conv fft."),
         click.option("--precision", type=_choice(Precision), default="float32", show_default=True),
         click.option("--min-evals", type=click.IntRange(min=2), default=10, show_default=True, metavar="N",
                      help="No spectrum for layers with fewer eigenvalues."),
@@ -113,6 +117,9 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+_base = click.option("--base", metavar="MODEL", help="The model that the low-rank adapters of MODEL change.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -143,6 +150,7 @@ def spectra() -> None:
 @click.option("--null", is_flag=True, help="Hold each spectrum against noise: bulk, spikes, shuffled entries.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
 @click.option("--distributed", is_flag=True, help="Be one of several processes (scripts/launch, srun, mpirun).")
+@_base
 @_shared
 def analyze(
     models: tuple[str, ...],
@@ -150,6 +158,7 @@ def analyze(
     report: Path | None,
     run_dir: Path | None,
     distributed: bool,
+    base: str | None,
     **choices: Any,
 ) -> int:
     """Analyze every layer of each MODEL, a file or a directory."""
@@ -164,7 +173,7 @@ def analyze(
     _use_compilation_cache()
     with _processes(distributed) as leads, _progress_bar(shown=leads) as progress:
         reports = analyze_models(
-            models, options, run_dir=run_dir, outputs=(out, report), progress=progress, tell=_complain
+            models, options, base=base, run_dir=run_dir, outputs=(out, report), progress=progress, tell=_complain
         )
     if not leads:
         return 2 if any(layer.status == "failed" for result in reports for layer in result) else 0
@@ -220,15 +229,16 @@ def _complain_of_failed(reports: Sequence[Report], limit: int = 5) -> int:
 @spectra.command()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Table as .csv, .json or .parquet.")
+@_base
 @_shared
-def describe(models: tuple[str, ...], out: Path | None, **choices: Any) -> int:
+def describe(models: tuple[str, ...], out: Path | None, base: str | None, **choices: Any) -> int:
     """Show what would be analyzed in each MODEL: layers, kinds, shapes, matrices, cost. Reads headers only."""
     from contextlib import closing
 
     from spectra.engine.describe import plan_table
     from spectra.engine.options import Options
     from spectra.engine.plan import make_plan
-    from spectra.models.formats import open_source
+    from spectra.models.adapted import open_model
     from spectra.report.save import TABLE_SUFFIXES, check_writable, save_columns
     from spectra.report.table import print_plan
 
@@ -237,7 +247,7 @@ def describe(models: tuple[str, ...], out: Path | None, **choices: Any) -> int:
         _refuse_overwrite(check_writable(out, TABLE_SUFFIXES), models)
     plans: list[Table] = []
     for model in models:
-        with closing(open_source(model)) as source:
+        with closing(open_model(model, base)) as source:
             plan = plan_table(make_plan(source, options), options)
             named: Table = {"name": plan.pop("name"), "model": [source.label] * len(plan["kind"])}
             plans.append(named | plan)

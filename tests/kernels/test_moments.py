@@ -245,14 +245,15 @@ def test_derivatives_through_blocks_and_masks() -> None:
     w, direction, where = rng.standard_normal(70_000) + 3, rng.standard_normal(70_000), rng.random(70_000) < 0.7
 
     @jax.jit
-    def shape(w: jax.Array) -> jax.Array:
+    def shape(w: jax.Array, where: jax.Array) -> jax.Array:
         m = moments(w, where)
         return m.mean + m.std + m.skewness + m.kurtosis + m.l1 / m.l2 + m.hoyer
 
     with jax.enable_x64(True):
-        ahead, behind = (float(shape(w + sign * 1e-5 * direction)) for sign in (1, -1))
-        forward = float(jax.jit(lambda w: jax.jvp(shape, (w,), (direction,))[1])(w))
-        backward = float(np.dot(jax.jit(jax.grad(shape))(w), direction))
+        ahead, behind = (float(shape(w + sign * 1e-5 * direction, where)) for sign in (1, -1))
+        along = jax.jit(lambda w, d, where: jax.jvp(lambda w: shape(w, where), (w,), (d,))[1])
+        forward = float(along(w, direction, where))
+        backward = float(np.dot(jax.jit(jax.grad(shape))(w, where), direction))
     assert forward == pytest.approx((ahead - behind) / 2e-5, rel=1e-5)
     assert backward == pytest.approx(forward, rel=1e-9)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ from spectra.engine import distributed
 from spectra.engine.backends import choose_backend
 from spectra.engine.identity import fingerprint, run_identity
 from spectra.engine.journal import Journal
-from spectra.engine.options import Backend, Conv, Gates, Options, Precision
+from spectra.engine.options import Backend, Conv, Gates, Heads, Options, Precision
 from spectra.engine.plan import Plan, make_plan
 from spectra.engine.progress import Progress, Tally
 from spectra.engine.run import run
 from spectra.kernels.spectrum import Method
-from spectra.models.formats import open_source
+from spectra.models.adapted import AdaptedSource, open_model
 from spectra.models.source import Layout, TensorSource
 from spectra.report.result import Report
 
@@ -41,6 +41,9 @@ def analyze(
     tails: bool = False,
     null: bool = False,
     seed: int = 0,
+    heads: Heads = "fold",
+    fft_size: int = 16,
+    base: Any = None,
     run_dir: str | Path | None = None,
     label: str | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -60,7 +63,7 @@ def analyze(
         Glob patterns on layer names; a layer that matches any of them is analyzed. Empty: all.
     conv
         ``pool``: eigenvalues of the matrices at all kernel positions together; ``flatten``: one out × (in·kh·kw)
-        matrix.
+        matrix; ``fft``: the operator on a periodic image (`docs/convolutions.md`).
     gates
         ``split``: each gate of a recurrent kernel apart; ``stack``: all gates as one matrix.
     precision
@@ -85,6 +88,13 @@ def analyze(
         spectrum of the same entries in random places. `docs/noise.md` has the columns.
     seed
         Of the bootstrap and of the permutations.
+    heads
+        ``fold``: an attention kernel with an axis of heads is one matrix; ``split``: a row for each head.
+    fft_size
+        Pixels a side of the image for ``conv="fft"``; as many as the kernel has, where that has more.
+    base
+        The model that the low-rank adapters of `model` change: rows for the weights before and after
+        (`docs/adapters.md`).
     run_dir
         Directory that keeps the result of each layer as soon as it is finished; the same call takes them up again.
     label
@@ -113,13 +123,15 @@ def analyze(
     'success'
     """
     options = Options(layers, conv, gates, precision, method, min_evals, layout, backend, gof, tails, seed, null)
-    return analyze_models([model], options, labels=[label], run_dir=run_dir, progress=progress)[0]
+    options = replace(options, heads=heads, fft_size=fft_size)
+    return analyze_models([model], options, base=base, labels=[label], run_dir=run_dir, progress=progress)[0]
 
 
 def analyze_models(
     models: Sequence[Any],
     options: Options,
     *,
+    base: Any = None,
     labels: Sequence[str | None] | None = None,
     run_dir: str | Path | None = None,
     outputs: Sequence[Path | None] = (),
@@ -130,19 +142,24 @@ def analyze_models(
 
     Parameters
     ----------
+    base
+        The model that the low-rank adapters of each change.
     outputs
         Files that the caller will write, which are no part of a checkpoint although they may lie in its directory.
     tell
         Called with a line for the user if something of an earlier run was lost.
     """
     with ExitStack() as stack:
-        sources = [stack.enter_context(closing(open_source(model))) for model in models]
+        sources = [stack.enter_context(closing(open_model(model, base))) for model in models]
         plans = [make_plan(source, options) for source in sources]
         names = [label or source.label for label, source in zip(labels or [None] * len(models), sources, strict=True)]
         journal: Journal | None = None
         if run_dir is not None:
             ours = [Path(run_dir), *outputs]
             prints = [fingerprint(source, model, ours) for source, model in zip(sources, models, strict=True)]
+            if base is not None:  # the same for all, and a model that the numbers depend on
+                [changed, *_] = [source.base for source in sources if isinstance(source, AdaptedSource) and source.base]
+                prints = [found | {"base": fingerprint(changed, base, ours)} for found in prints]
             backend = f"{choose_backend(options, plans[0]).name} {jax.default_backend()}"
             identity = run_identity(options, list(zip(names, prints, strict=True)), backend)
             journal = stack.enter_context(Journal(Path(run_dir), identity, jax.process_index()))

@@ -208,5 +208,6 @@ def choose_backend(options: Options, plan: Plan) -> Backend:
     lengths = choose_lengths(view.num_evals for view in plan.views())
     if name == "lapack":
         return LapackBackend(lengths)
-    buckets = choose_buckets((view.N, view.M) for view in plan.views() for _ in range(view.rf))
-    return JaxBackend(buckets, lengths, choose_groups(buckets, (((view.N, view.M), view.rf) for view in plan.views())))
+    computed = [((n, m), count) for count, n, m in (view.computed for view in plan.views()) if count]
+    buckets = choose_buckets(shape for shape, count in computed for _ in range(count))
+    return JaxBackend(buckets, lengths, choose_groups(buckets, computed))

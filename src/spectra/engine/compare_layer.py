@@ -11,6 +11,7 @@ import numpy as np
 from spectra.engine.backends import Backend
 from spectra.engine.compare_vectors import Column, Directions, directions_wanted, leading_directions
 from spectra.engine.esd import pooled_esd
+from spectra.engine.operator import measured_by
 from spectra.engine.options import Options
 from spectra.engine.plan import Step
 from spectra.errors import InputError
@@ -71,6 +72,8 @@ def _spectrum_of_change(
 ) -> tuple[dict[str, Column], np.ndarray]:
     # What gram leaves unresolved is no part of these columns; a change of low rank would ask for svd every time.
     options = replace(options, method="gram") if options.method == "auto" else options
+    if step.layer.view is not None:
+        options, backend = measured_by(step.layer.view, options, backend)
     alpha = sigma = None
     if step.action == "analyze":
         esd = pooled_esd(delta, options, backend)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from spectra.engine.backends import choose_backend
-from spectra.engine.options import Backend, Conv, Gates, Options, Precision
+from spectra.engine.options import Backend, Conv, Gates, Heads, Options, Precision
 from spectra.engine.plan import Plan, make_plan
-from spectra.models.formats import open_source
+from spectra.models.adapted import open_model
 from spectra.models.source import Layout
 from spectra.report.result import Metric
 from spectra.report.save import Table, to_frame
@@ -29,6 +30,9 @@ def describe(
     min_evals: int = 10,
     layout: Layout | None = None,
     backend: Backend = "auto",
+    heads: Heads = "fold",
+    fft_size: int = 16,
+    base: Any = None,
 ) -> pd.DataFrame:
     """List what `analyze` would do with each layer, from headers alone.
 
@@ -43,7 +47,8 @@ def describe(
         the size in the computing type, `peak_megabytes` what the layer is estimated to take while it is worked on.
     """
     options = Options(layers, conv, gates, precision, min_evals=min_evals, layout=layout, backend=backend)
-    with closing(open_source(model)) as source:
+    options = replace(options, heads=heads, fft_size=fft_size)
+    with closing(open_model(model, base)) as source:
         return to_frame(plan_table(make_plan(source, options), options))
 
 
@@ -70,8 +75,8 @@ def plan_table(plan: Plan, options: Options) -> Table:
                 "action": step.action,
                 "note": step.note,
                 "order": order.get(step.index),
-                "bucket": "×".join(map(str, backend.bucket(view.N, view.M)))
-                if view and step.action == "analyze"
+                "bucket": "×".join(map(str, backend.bucket(*view.computed[1:])))
+                if view and step.action == "analyze" and view.computed[0]
                 else "",
                 "gflops": step.flops / 1e9,
                 "megabytes": math.prod(layer.shape) * options.dtype.itemsize / 1e6,

@@ -15,12 +15,16 @@ from spectra.engine.entries import describe_entries
 from spectra.engine.esd import ESD, pooled_esd
 from spectra.engine.fitted import Columns, Params, bootstrapped, rivals, verdict_columns
 from spectra.engine.null import null_columns
+from spectra.engine.operator import measured_by
 from spectra.engine.options import Options, Precision
 from spectra.engine.plan import Step
 from spectra.engine.weight_tails import weight_tails
 from spectra.kernels import Histogram
 from spectra.models.source import Array
 from spectra.report.result import LayerResult, Metric, WeightHistogram
+
+ABOUT_TRAINING = ("over-trained", "under-trained")
+"""What alpha says of a layer's weights; the theory behind it is not about changes of them."""
 
 
 def measure(step: Step, tensor: Array, options: Options, backend: Backend, alone: bool = False) -> LayerResult:
@@ -44,13 +48,15 @@ def measure(step: Step, tensor: Array, options: Options, backend: Backend, alone
     if 0 < largest < float(np.finfo(weights.dtype).tiny):
         return not_measured(step, f"all entries are subnormal (largest {largest:.3g}): scale them up")
     with ThreadPoolExecutor(1) if alone else nullcontext() as helper:
-        counted = helper.submit(describe_entries, weights) if helper else None
+        shown = view is None or view.shows_entries
+        counted = helper.submit(describe_entries, weights) if helper and shown else None
         with _in(options.precision):
-            esd = pooled_esd(weights, options, backend) if step.action == "analyze" else None
+            analyzed = view if step.action == "analyze" else None
+            esd = pooled_esd(weights, *measured_by(analyzed, options, backend)) if analyzed else None
             trust, params = _trust(step, esd, options)
-            tails = weight_tails(weights) if options.tails else {}
-        entries = counted.result() if counted else describe_entries(weights)
-        if options.null and esd is not None and view is not None:
+            tails = weight_tails(weights) if options.tails and shown else {}
+        entries = (counted.result() if counted else describe_entries(weights)) if shown else None
+        if options.null and esd is not None and entries is not None and view is not None and view.formed:
             kurtosis = entries.columns["kurtosis"]
             with _in(options.precision):
                 trust |= null_columns(weights, esd, view, kurtosis, options, backend, step.layer.name)
@@ -59,16 +65,17 @@ def measure(step: Step, tensor: Array, options: Options, backend: Backend, alone
     if esd is not None and view is not None:
         columns = spectral_columns(esd, view) | trust
         metrics.update({"method": esd.route}, **columns)
-        warning = "; ".join(warnings(columns))
+        said = [word for word in warnings(columns) if step.layer.kind != "lora" or word not in ABOUT_TRAINING]
+        warning = "; ".join([*said, *filter(None, [step.note])])
     elif view is not None:
         status, warning = "skipped", step.note
     return _result(
         step,
         status,
         warning,
-        {**metrics, **entries.columns, **tails},
-        _shown(entries.linear),
-        _shown(entries.log),
+        {**metrics, **(entries.columns if entries else {}), **tails},
+        _shown(entries.linear) if entries else None,
+        _shown(entries.log) if entries else None,
         None if esd is None else esd.eigenvalues,
         params,
     )

@@ -13,8 +13,9 @@ from spectra.errors import InputError
 from spectra.kernels.spectrum import Method
 from spectra.models.source import Layout
 
-Conv = Literal["pool", "flatten"]
+Conv = Literal["pool", "flatten", "fft"]
 Gates = Literal["split", "stack"]
+Heads = Literal["fold", "split"]
 Precision = Literal["float32", "float64"]
 Backend = Literal["auto", "lapack", "jax"]
 
@@ -31,7 +32,8 @@ class Options:
     layers
         Glob patterns; a layer is analyzed if its name matches any of them. Empty: all layers.
     conv
-        ``pool``: one matrix for each kernel position, eigenvalues pooled; ``flatten``: one out × (in·kh·kw) matrix.
+        ``pool``: one matrix for each kernel position, eigenvalues pooled; ``flatten``: one out × (in·kh·kw) matrix;
+        ``fft``: the operator on a periodic image, the eigenvalues of all frequencies pooled.
     gates
         ``split``: each gate of a recurrent kernel is a matrix of its own; ``stack``: all of them are one.
     precision
@@ -52,6 +54,10 @@ class Options:
         Whether the tails of the weight entries themselves are fitted too.
     null
         Whether each spectrum is held against noise: the Marchenko–Pastur bulk and the spectrum of shuffled entries.
+    heads
+        ``fold``: attention kernels with an axis of heads are one matrix; ``split``: each head is one of its own.
+    fft_size
+        Pixels a side of the image that ``conv="fft"`` takes; as many as the kernel has, where that has more.
     seed
         Of everything random. Each layer's numbers depend on it and on the layer's name, not on the other layers.
     """
@@ -68,15 +74,22 @@ class Options:
     tails: bool = False
     seed: int = 0
     null: bool = False
+    heads: Heads = "fold"
+    fft_size: int = 16
 
     def __post_init__(self) -> None:
         kinds = {"conv": Conv, "gates": Gates, "precision": Precision, "method": Method, "layout": Layout}
-        kinds["backend"] = Backend
+        kinds |= {"backend": Backend, "heads": Heads}
         for name, choices in kinds.items():
             value = getattr(self, name)
             if value not in get_args(choices) and not (name == "layout" and value is None):
                 raise InputError(f"{name}={value!r} is unknown: choose one of {', '.join(get_args(choices))}")
-        for name, least, most in (("min_evals", 2, None), ("gof", 0, MOST_REPLICATES), ("seed", 0, 2**32 - 1)):
+        for name, least, most in (
+            ("min_evals", 2, None),
+            ("gof", 0, MOST_REPLICATES),
+            ("seed", 0, 2**32 - 1),
+            ("fft_size", 1, 4096),
+        ):
             value = getattr(self, name)
             whole = isinstance(value, Integral) and not isinstance(value, bool)
             if not whole or value < least or (most is not None and value > most):

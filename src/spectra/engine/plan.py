@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from spectra.engine.host import gram_numbers
+from spectra.engine.operator import preparation, working_bytes
 from spectra.engine.options import Options
 from spectra.errors import InputError
-from spectra.models.layers import Layer, find_layers
+from spectra.models.adapted import layers_of
+from spectra.models.layers import Layer
 from spectra.models.matrices import MatrixView
 from spectra.models.source import TensorSource
 
@@ -20,6 +22,9 @@ REDUCTION_SLOWDOWN = 2.5
 
 FLOPS_PER_ENTRY = 300
 """Histograms, moments and quantiles of one weight, in flops of a matrix product that take as long."""
+
+FLOPS_PER_VALUE = 10_000
+"""The fit to one eigenvalue, in the same unit."""
 
 FLOPS_PER_LAYER = 5e7
 """What every layer costs whatever its size, in the same unit."""
@@ -36,7 +41,7 @@ class Step:
     action
         ``analyze`` (spectrum and entries), ``entries`` (histogram and moments only), ``skip`` or ``fail``.
     note
-        Why a layer is not analyzed in full; "" if it is.
+        Why a layer is not analyzed in full, or what had to be assumed about it; "" if neither.
     flops
         Estimated cost, in floating-point operations of a matrix product that take as long.
     nbytes
@@ -121,8 +126,14 @@ def make_plan(source: TensorSource, options: Options) -> Plan:
     InputError
         If no pattern of `options.layers` matches, or nothing in the checkpoint can be analyzed.
     """
-    layout = options.layout or source.layout
-    found = find_layers(source.tensors, layout=layout, conv=options.conv, gates=options.gates)
+    found = layers_of(
+        source,
+        layout=options.layout,
+        conv=options.conv,
+        gates=options.gates,
+        heads=options.heads,
+        fft_size=options.fft_size,
+    )
     chosen = [layer for layer in found if _matches(layer.name, options.layers)]
     if found and not chosen:
         patterns = ", ".join(repr(pattern) for pattern in options.layers)
@@ -169,24 +180,25 @@ def _step(index: int, layer: Layer, options: Options) -> Step:
         return Step(index, layer, "fail", layer.problem, 0.0, 0)
     if layer.skip:
         return Step(index, layer, "skip", layer.skip, 0.0, 0)
-    size = math.prod(layer.shape)
+    size = math.prod(layer.shape if layer.view is None or layer.view.shows_entries else layer.view.shape)
     entries = FLOPS_PER_LAYER + FLOPS_PER_ENTRY * float(size)
     whole = options.dtype.itemsize * size
     native = layer.dtype == options.precision and (layer.view is None or layer.view.contiguous)
     copied, sorted_part = (0 if native else whole), whole // 4
     if layer.view is None:
         return Step(index, layer, "entries", "", entries, copied + sorted_part)
-    if layer.view.num_evals < options.min_evals:
+    if layer.view.num_evals < options.min_evals and layer.kind != "lora":  # which all have few
         note = f"{layer.view.num_evals} eigenvalues, fewer than min_evals={options.min_evals}"
         return Step(index, layer, "entries", note, entries, copied + sorted_part)
-    gram = options.dtype.itemsize * gram_numbers(layer.view.N, layer.view.M)
-    extra = whole * (2 * options.null + 4 * options.tails)  # shuffled copies; both sides, sorted
-    flops = entries + _spectrum_flops(layer) * (2 if options.null else 1)
-    return Step(index, layer, "analyze", "", flops, copied + max(sorted_part, gram) + extra)
+    _, n, m = layer.view.computed
+    work = options.dtype.itemsize * gram_numbers(n, m) + working_bytes(layer.view)
+    null = options.null and layer.view.formed
+    extra = whole * (2 * null + 4 * options.tails)  # shuffled copies; both sides, sorted
+    flops = entries + _spectrum_flops(layer.view) * (2 if null else 1)
+    return Step(index, layer, "analyze", layer.note, flops, copied + max(sorted_part, work) + extra)
 
 
-def _spectrum_flops(layer: Layer) -> float:
-    assert layer.view is not None
-    n, m, rf = float(layer.view.N), float(layer.view.M), layer.view.rf
-    fit = 10 * float(layer.view.num_evals) ** 2
-    return rf * (n * m**2 + REDUCTION_SLOWDOWN * 4 / 3 * m**3) + fit
+def _spectrum_flops(view: MatrixView) -> float:
+    count, n, m = (float(number) for number in view.computed)
+    reduced = count * (n * m**2 + REDUCTION_SLOWDOWN * 4 / 3 * m**3)
+    return preparation(view) + reduced + FLOPS_PER_VALUE * view.num_evals

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import NamedTuple
 
 from spectra.models.forms import Form
@@ -16,6 +17,8 @@ class Einsum(NamedTuple):
     ----------
     parts
         Roles of the entries of axis 0 where it holds several projections, () where there is one.
+    heads
+        Whether the axis after that one counts heads.
     """
 
     kind: str
@@ -24,6 +27,13 @@ class Einsum(NamedTuple):
     cols: tuple[int, ...]
     role: str = ""
     parts: tuple[str, ...] = ()
+    heads: bool = True
+
+    def by_head(self, form: Form) -> Form:
+        """The axes with that of the heads among the stacking axes, as the last of them."""
+        axis = len(form.stack)
+        rows, cols = (tuple(other for other in axes if other != axis) for axes in (form.rows, form.cols))
+        return replace(form, stack=(*form.stack, axis), rows=rows, cols=cols)
 
 
 EINSUMS = {
@@ -33,7 +43,8 @@ EINSUMS = {
     "kv_einsum": Einsum("attention", 4, (2,), (1, 3), parts=("key", "value")),  # (2, kv_heads, d, head_dim)
     "qkv_einsum": Einsum("attention", 4, (2,), (1, 3), parts=("query", "key", "value")),  # (3, heads, d, head_dim)
     "attn_vec_einsum": Einsum("attention", 3, (0, 1), (2,), "out"),  # (heads, head_dim, d)
-    "gating_einsum": Einsum("dense", 3, (1,), (2,), parts=("gate", "up")),  # (2, hidden, d), in Gemma 1 (2, d, hidden)
+    # (2, hidden, d), in Gemma 1 (2, d, hidden)
+    "gating_einsum": Einsum("dense", 3, (1,), (2,), parts=("gate", "up"), heads=False),
 }
 
 

@@ -1,7 +1,8 @@
 """Which tensors are layers, of what kind, and which axes of them make the matrices.
 
 `find_layers` goes through the tensors of a checkpoint knowing their headers only. What a name means is listed in
-`names`, what neighbours tell is asked of `tree`, which axes are which is decided in `forms`, gates in `recurrent`.
+`names`, what neighbours tell is asked of `tree`, which axes are which is decided in `forms`, gates in `recurrent`,
+heads in `heads`, groups of convolutions in `convolutions`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from spectra.models import names
+from spectra.models.convolutions import as_operator
 from spectra.models.dtypes import refusal
 from spectra.models.einsum import einsum_form
 from spectra.models.forms import Form, choose
+from spectra.models.heads import UNKNOWN, by_head
 from spectra.models.matrices import MatrixView
 from spectra.models.names import LEAF_LAYOUT, Name
 from spectra.models.recurrent import Gates, find_gates
@@ -30,12 +33,12 @@ class Layer:
     Attributes
     ----------
     name
-        Key of the row: the tensor's name, with ``[i]`` (``[i][j]``) for slices of stacked tensors and ``[gate]``
-        for recurrent gates.
+        Key of the row: the tensor's name, with ``[i]`` (``[i][j]``) for slices of stacked tensors and heads, and
+        ``[gate]`` for recurrent gates.
     tensor
         Name of the tensor it is cut from.
     kind
-        dense, embedding, attention, conv1d, conv2d, conv3d, recurrent, norm, bias, vector, buffer, unknown.
+        dense, embedding, attention, conv1d, conv2d, conv3d, recurrent, lora, norm, bias, vector, buffer, unknown.
     role
         What it does inside its block where the name tells: query, key, value, out, up, down, gate:i, …; else "".
     depth
@@ -51,6 +54,8 @@ class Layer:
         Why it cannot be analyzed (integer weights, an ambiguous layout); "" where it can.
     skip
         Why it is left out without being wrong (a buffer of indices, running statistics); "" otherwise.
+    note
+        What to know about how its matrices were found, where something had to be assumed.
     """
 
     name: str
@@ -63,6 +68,7 @@ class Layer:
     view: MatrixView | None
     problem: str = ""
     skip: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,16 +77,20 @@ class _Rules:
 
     tree: Tree
     layout: Layout | None
-    flatten: bool
+    conv: Literal["pool", "flatten", "fft"]
+    fft_size: int
     split_gates: bool
+    split_heads: bool
 
 
 def find_layers(
     tensors: Sequence[TensorInfo],
     *,
     layout: Layout | None = None,
-    conv: Literal["pool", "flatten"] = "pool",
+    conv: Literal["pool", "flatten", "fft"] = "pool",
     gates: Literal["split", "stack"] = "split",
+    heads: Literal["fold", "split"] = "fold",
+    fft_size: int = 16,
 ) -> list[Layer]:
     """Find the layers of a checkpoint by names, shapes and dtypes; nothing is read.
 
@@ -92,9 +102,14 @@ def find_layers(
         Axis convention of every weight, ``torch`` (out, in, …) or ``flax`` (…, in, out). None: the leaf name decides,
         ``weight`` is PyTorch's, ``kernel`` is Flax's. Matrices need none: their spectrum is that of the transpose.
     conv
-        ``pool``: one matrix for each kernel position, eigenvalues pooled; ``flatten``: one out × (in·kh·kw) matrix.
+        ``pool``: one matrix for each kernel position, eigenvalues pooled; ``flatten``: one out × (in·kh·kw) matrix;
+        ``fft``: the operator on a periodic image.
     gates
         ``split``: one layer for each gate of a recurrent weight; ``stack``: the weight as it is.
+    heads
+        ``fold``: an attention kernel with an axis of heads is one matrix; ``split``: one layer for each head.
+    fft_size
+        Pixels of the image along each axis of a convolution, at least as many as its kernel has.
 
     Returns
     -------
@@ -108,7 +123,7 @@ def find_layers(
     >>> layer.kind, layer.role, layer.depth, layer.view.N, layer.view.M
     ('dense', 'up', 3, 64, 16)
     """
-    rules = _Rules(Tree(tensors), layout, conv == "flatten", gates == "split")
+    rules = _Rules(Tree(tensors), layout, conv, fft_size, gates == "split", heads == "split")
     return [layer for tensor in tensors for layer in _layers_of(tensor, rules)]
 
 
@@ -150,9 +165,11 @@ def _matrices_of(whole: Layer, name: Name, rules: _Rules) -> Iterator[Layer]:
     tree, shape = rules.tree, whole.shape
     if found := einsum_form(name, shape):
         entry, axes = found
-        blocks = len(axes.stack) > bool(entry.parts)
-        for layer in _slices(replace(whole, kind=entry.kind, role=entry.role), axes, shape, blocks):
-            yield replace(layer, role=entry.parts[layer.view.index[-1][1]]) if entry.parts and layer.view else layer
+        blocks, place = len(axes.stack) > bool(entry.parts), len(axes.stack) - 1
+        if rules.split_heads and entry.heads:
+            axes = entry.by_head(axes)
+        whole = replace(whole, kind=entry.kind, role=entry.role)
+        yield from _with_roles(_slices(whole, axes, shape, blocks), entry.parts, place)
         return
     layout = rules.layout or LEAF_LAYOUT.get(name.leaf)
     evidence = tree.evidence(name, shape)
@@ -175,9 +192,24 @@ def _matrices_of(whole: Layer, name: Name, rules: _Rules) -> Iterator[Layer]:
         return
     if form.kind == "conv":
         kind, role = (kind, role) if gates else (f"conv{len(form.positions)}d", "")
-        form = form.flattened() if rules.flatten else form
-    for layer in _slices(replace(whole, kind=kind, role=role), form, shape, evidence.blocks):
+        form = form.flattened() if rules.conv == "flatten" else form
+    blocks = evidence.blocks and bool(form.stack)
+    parts: tuple[str, ...] = ()
+    whole = replace(whole, kind=kind, role=role)
+    if rules.split_heads and kind == "attention":
+        folded = form
+        form, parts = by_head(folded, role, shape)
+        whole = replace(whole, note=UNKNOWN if form is folded else "")
+    for layer in _with_roles(_slices(whole, form, shape, blocks), parts, len(form.stack) - 2):
+        if form.kind == "conv" and rules.conv == "fft":
+            layer = as_operator(layer, tree, rules.fft_size)
         yield from _gates_of(layer, gates) if gates and gates.order and rules.split_gates else [layer]
+
+
+def _with_roles(layers: Iterator[Layer], parts: tuple[str, ...], place: int) -> Iterator[Layer]:
+    """Slices with the roles of the projections that one axis, at this place among the stacking axes, holds."""
+    for layer in layers:
+        yield replace(layer, role=parts[layer.view.index[place][1]]) if parts and layer.view else layer
 
 
 def _form(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spectra.models.source import Array
 
@@ -56,6 +56,21 @@ class MatrixView:
         return self.M * self.rf
 
     @property
+    def computed(self) -> tuple[int, int, int]:
+        """The real matrices whose spectra are computed: how many, and their larger and smaller dimension."""
+        return self.rf, self.N, self.M
+
+    @property
+    def formed(self) -> bool:
+        """Whether the matrices themselves are analyzed, so that matrices of random entries compare with them."""
+        return True
+
+    @property
+    def shows_entries(self) -> bool:
+        """Whether the entries of the tensor are those of the matrices, so that their statistics mean something."""
+        return True
+
+    @property
     def contiguous(self) -> bool:
         """Whether the matrices of a C-ordered tensor lie in memory as they are cut, without a copy."""
         left = (*self.positions, *self.rows, *self.cols)
@@ -67,18 +82,19 @@ class MatrixView:
         def moved(axes: tuple[int, ...]) -> tuple[int, ...]:
             return tuple(other + (other >= axis) for other in axes)
 
-        return MatrixView(
-            (*self.shape[:axis], count, self.shape[axis] // count, *self.shape[axis + 1 :]),
-            moved(self.positions),
-            moved(self.rows),
-            moved(self.cols),
-            (*((other + (other >= axis), picked) for other, picked in self.index), (axis, entry)),
+        return replace(
+            self,
+            shape=(*self.shape[:axis], count, self.shape[axis] // count, *self.shape[axis + 1 :]),
+            positions=moved(self.positions),
+            rows=moved(self.rows),
+            cols=moved(self.cols),
+            index=(*((other + (other >= axis), picked) for other, picked in self.index), (axis, entry)),
         )
 
     def matrices(self, tensor: Array) -> Array:
-        """Cut the matrices, shape ``(rf, rows, cols)``, in the tensor's own dtype; a view where strides allow."""
+        """Cut the matrices, shape ``(positions, rows, cols)``, in the tensor's own dtype; a view if strides allow."""
         picked = dict(self.index)
         tensor = tensor.reshape(self.shape)[tuple(picked.get(axis, slice(None)) for axis in range(len(self.shape)))]
         left = [axis for axis in range(len(self.shape)) if axis not in picked]
         order = [left.index(axis) for axis in (*self.positions, *self.rows, *self.cols)]
-        return tensor.transpose(order).reshape(self.rf, self._length(self.rows), self._length(self.cols))
+        return tensor.transpose(order).reshape(*(self._length(axes) for axes in (self.positions, self.rows, self.cols)))

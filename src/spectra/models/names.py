@@ -66,6 +66,7 @@ DENSE_HINTS = frozenset({"proj", "fc", "wi", "wo", "up", "down", "gate", "router
 
 GENERAL_WORDS = frozenset({"general", "einsum"})  # DenseGeneral, LinearGeneral, Einsum: several axes in or out
 TRANSPOSED_WORDS = re.compile(r"conv_?\d?d?_?transpose|transposed?_?conv|deconv|up_?conv|conv_?tr(?![a-z])")
+DEPTHWISE_WORDS = frozenset({"depthwise", "dw", "dwconv", "convdw"})
 SCAN_WORDS = re.compile(r"^(scan|scanned|vmap|vmapped|stacked|ensemble)$")
 BLOCK_LISTS = frozenset({"layers", "blocks", "layer", "block", "h", "stages", "cells"})
 """Lists of blocks: one that no index follows holds the blocks stacked in one tensor."""
@@ -168,6 +169,11 @@ def is_convolution(component: str) -> bool:
 def is_transposed(component: str) -> bool:
     """Whether a module of this name is a transposed convolution."""
     return TRANSPOSED_WORDS.search("_".join(words(component))) is not None
+
+
+def is_depthwise(module: tuple[str, ...]) -> bool:
+    """Whether a module of this path, or the one around it, is called a depthwise convolution."""
+    return any(DEPTHWISE_WORDS & {*words(component)} for component in module[-2:])
 
 
 def _is_attention(component: str) -> bool:
