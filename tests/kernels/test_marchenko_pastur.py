@@ -10,7 +10,7 @@ from scipy.integrate import quad
 
 from spectra.kernels import marchenko_pastur as mp
 
-CDF, DENSITY, QUANTILE = (jax.jit(f) for f in (mp.mp_cdf, mp.mp_density, mp.mp_quantile))
+CDF, DENSITY, QUANTILE, EDGES = (jax.jit(f) for f in (mp.mp_cdf, mp.mp_density, mp.mp_quantile, mp.mp_edges))
 SLOPES = jax.jit(jax.vmap(jax.grad(mp.mp_cdf), in_axes=(0, None, None, None)))
 SHAPES = [(100, 100), (1001, 1000), (300, 100), (5000, 100), (10**6, 10), (3, 1), (10**9, 2)]
 
@@ -29,7 +29,7 @@ def reference(x: float, variance: float, n: int, m: int) -> float:
 @pytest.mark.parametrize(("n", "m"), SHAPES)
 def test_distribution_function_against_integration(n: int, m: int) -> None:
     with jax.enable_x64(True):
-        edges = mp.mp_edges(0.7, np.float64(n), np.float64(m))
+        edges = EDGES(0.7, np.float64(n), np.float64(m))
         x = np.linspace(float(edges.lower), float(edges.upper), 23)
         wanted = [reference(value, 0.7, n, m) for value in x]
         np.testing.assert_allclose(CDF(x, 0.7, n, m), wanted, atol=2e-8)
@@ -40,7 +40,7 @@ def test_distribution_function_against_integration(n: int, m: int) -> None:
 @pytest.mark.parametrize(("n", "m"), [(100, 100), (300, 100), (5000, 100)])
 def test_density_is_the_derivative(n: int, m: int) -> None:
     with jax.enable_x64(True):
-        edges = mp.mp_edges(0.7, np.float64(n), np.float64(m))
+        edges = EDGES(0.7, np.float64(n), np.float64(m))
         x = np.linspace(float(edges.lower), float(edges.upper), 25)[1:-1]
         step = 1e-6 * float(edges.upper - edges.lower)
         slope = (CDF(x + step, 0.7, n, m) - CDF(x - step, 0.7, n, m)) / (2 * step)
@@ -57,7 +57,7 @@ def test_moments() -> None:
     """Means of λ and λ²: σ²N and σ⁴N(N + M), whatever the law of the entries."""
     n, m, variance = 700, 300, 0.3
     with jax.enable_x64(True):
-        lower, upper = (float(edge) for edge in mp.mp_edges(variance, float(n), float(m)))
+        lower, upper = (float(edge) for edge in EDGES(variance, float(n), float(m)))
         theta = (np.arange(4000) + 0.5) * np.pi / 4000
         x = (upper + lower) / 2 + (upper - lower) / 2 * np.cos(theta)
         weight = np.asarray(DENSITY(x, variance, n, m)) * (upper - lower) / 2 * np.sin(theta) * np.pi / 4000
@@ -92,11 +92,11 @@ def test_scaling(exponent: float, n: int, m: int, place: float) -> None:
 
 
 def test_edges() -> None:
-    edges = mp.mp_edges(0.5, 400, 100)
+    edges = EDGES(0.5, 400, 100)
     assert float(edges.lower) == pytest.approx(50) and float(edges.upper) == pytest.approx(450)
-    assert float(mp.mp_edges(0.5, 100, 100).lower) == 0
-    assert float(mp.mp_edges(1.0, 10**6 + 1, 10**6).lower) == pytest.approx(0.25e-6, rel=1e-3)
-    broadcast = mp.mp_edges(jnp.ones((3, 1)), jnp.array([4, 9]), 1)
+    assert float(EDGES(0.5, 100, 100).lower) == 0
+    assert float(EDGES(1.0, 10**6 + 1, 10**6).lower) == pytest.approx(0.25e-6, rel=1e-3)
+    broadcast = EDGES(jnp.ones((3, 1)), jnp.array([4, 9]), 1)
     np.testing.assert_allclose(broadcast.upper, np.broadcast_to([9, 16], (3, 2)))
 
 

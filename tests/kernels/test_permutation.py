@@ -26,8 +26,14 @@ def noise(m: int, n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((m, n)).astype(np.float32)
 
 
+def largest_permuted(w: np.ndarray) -> float:
+    """Mean of the largest eigenvalues of the four permutations that `NULL` makes."""
+    permuted = [PERMUTE(w, jax.random.fold_in(KEY, i)) for i in range(4)]
+    return float(np.mean(np.linalg.norm(permuted, 2, axis=(1, 2)) ** 2))
+
+
 def test_entries_are_kept_and_places_change() -> None:
-    w = noise(60, 30)
+    w = noise(200, 100)
     permuted = np.asarray(PERMUTE(w, KEY))
     np.testing.assert_array_equal(np.sort(permuted, axis=None), np.sort(w, axis=None))
     assert np.mean(permuted == w) < 0.01
@@ -50,30 +56,27 @@ def test_every_permutation_is_equally_likely(masked: bool) -> None:
     assert stats.chisquare(counts).pvalue > 1e-4
 
 
-def test_more_permutations_only_add_rows() -> None:
-    w = noise(40, 20)
-    two, five = SPECTRA(w, KEY, 2), SPECTRA(w, KEY, 5)
-    np.testing.assert_array_equal(five[:2], two)
-    direct = np.linalg.svd(PERMUTE(w, jax.random.fold_in(KEY, 1)), compute_uv=False)[::-1] ** 2
-    np.testing.assert_allclose(two[1], direct, rtol=1e-4)
-    assert np.all(np.diff(np.asarray(five), axis=1) >= 0)
-    np.testing.assert_allclose(np.sum(five, axis=1), np.sum(w**2), rtol=1e-5)
-
-
-def test_padding_stays_outside() -> None:
+def test_padding_stays_outside_and_more_permutations_only_add_rows() -> None:
     w = noise(40, 20)
     mask = (np.arange(48) < 40)[:, None] & (np.arange(25) < 20)
     padded = np.full((48, 25), np.inf, np.float32)
     padded[:40, :20] = w
-    values = np.asarray(SPECTRA(padded, KEY, 4, where=mask))
+    permuted = [np.asarray(PERMUTE(padded, jax.random.fold_in(KEY, i), mask)) for i in range(4)]
+    for matrix in permuted:
+        np.testing.assert_array_equal(np.sort(matrix[mask]), np.sort(w, axis=None))
+        np.testing.assert_array_equal(matrix[~mask], 0)
+    direct = np.linalg.svd([matrix[:40, :20] for matrix in permuted], compute_uv=False)[:, ::-1] ** 2
+
+    values = np.asarray(SPECTRA(padded, KEY, 2, where=mask))
     np.testing.assert_array_equal(values[:, :5], 0)
+    np.testing.assert_allclose(values[:, 5:], direct[:2], rtol=1e-4)
+    assert np.all(np.diff(values, axis=1) >= 0)
     np.testing.assert_allclose(values.sum(axis=1), np.sum(w**2), rtol=1e-5)
+
     got = NULL(padded, KEY, 4, where=mask)
     real = np.linalg.svd(w, compute_uv=False)[::-1] ** 2
     kurtosis = stats.kurtosis(w, axis=None)
-    wanted = compare(
-        np.pad(real, (30, 0)), np.pad(values[:, 5:], ((0, 0), (30, 0))), 40, 20, np.arange(50) >= 30, kurtosis
-    )
+    wanted = compare(np.pad(real, (30, 0)), np.pad(direct, ((0, 0), (30, 0))), 40, 20, np.arange(50) >= 30, kurtosis)
     for field, other in zip(got, wanted, strict=True):
         np.testing.assert_allclose(field, other, rtol=1e-4)
 
@@ -85,6 +88,7 @@ def test_signal_is_lost_and_noise_is_not() -> None:
     null = NULL(w, KEY, 4)
     assert float(null.softrank) == pytest.approx(1, abs=0.1)
     assert float(null.w1_distance) < 0.02
+    assert float(null.max_rand_eval) == pytest.approx(largest_permuted(w), rel=1e-4)
     learned = NULL(signal, KEY, 4)
     assert float(learned.softrank) < 0.1
     assert float(learned.w1_distance) > 0.5

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -16,6 +17,9 @@ from spectra.kernels import PowerLawFit, fit_power_law
 from spectra.kernels.status import FitStatus
 
 FIT = jax.jit(fit_power_law)
+ROWS, ROOM = 16, 24
+"""Samples and values of a batch that all small samples are put in, for each shape costs a second of compilation."""
+
 TALLY = 1e-5
 """Two candidates whose distances differ by less are tied for float32."""
 
@@ -102,13 +106,40 @@ def rng_family(rng: np.random.Generator) -> dict[str, Callable[[int], np.ndarray
 FAMILIES = tuple(rng_family(np.random.default_rng(0)))
 
 
-@pytest.mark.parametrize(("size", "repeats"), [(2, 40), (3, 40), (20, 80), (120, 20), (500, 3), (2000, 1)])
-def test_against_brute_force(size: int, repeats: int) -> None:
-    """About three thousand samples of sixteen families."""
+def padded(x: np.ndarray, room: int) -> tuple[np.ndarray, np.ndarray]:
+    """Samples with NaN behind them, and their mask."""
+    behind = [(0, 0)] * (x.ndim - 1) + [(0, room - x.shape[-1])]
+    return np.pad(x, behind, constant_values=np.nan), np.pad(np.ones(x.shape, bool), behind)
+
+
+def fit_all(samples: np.ndarray, room: int) -> PowerLawFit:
+    """Fits of many samples, `ROWS` at a time."""
+    batches = np.pad(samples, [(0, -len(samples) % ROWS), (0, 0)], mode="edge").reshape(-1, ROWS, samples.shape[-1])
+    fits = [FIT(*padded(batch, room)) for batch in batches]
+    return jax.tree.map(lambda *fields: np.concatenate(fields)[: len(samples)], *fits)
+
+
+def fit_small(x: np.ndarray, where: np.ndarray | None = None) -> PowerLawFit:
+    """Fit of one sample, as the last of a batch of small ones."""
+    x = np.asarray(x, np.float32)
+    values, mask = padded(x, ROOM)
+    if where is not None:
+        mask[: x.size] = where
+    others = np.arange(1, 1 + ROOM, dtype=np.float32)
+    rows = (np.where(np.arange(ROWS)[:, None] < ROWS - 1, others, values), np.tile(mask, (ROWS, 1)))
+    return jax.tree.map(lambda field: np.asarray(field)[-1], FIT(*rows))
+
+
+@pytest.mark.parametrize(
+    ("size", "room", "repeats"),
+    [(2, ROOM, 40), (3, ROOM, 40), (20, ROOM, 40), (ROOM, ROOM, 40), (120, 120, 20), (500, 2000, 3), (2000, 2000, 1)],
+)
+def test_against_brute_force(size: int, room: int, repeats: int) -> None:
+    """About three thousand samples of sixteen families, some of them with room behind them."""
     families = rng_family(np.random.default_rng(size))
     chosen = list(families.values())[:: 3 if size == 2000 else 1]
     samples = np.stack([make(size) for make in chosen for _ in range(repeats)]).astype(np.float32)
-    fits = jax.tree.map(np.asarray, FIT(samples))
+    fits = fit_all(samples, room)
     fitted = 0
     for i, x in enumerate(samples):
         fit, want = PowerLawFit(*(field[i] for field in fits)), search(x)
@@ -123,16 +154,16 @@ def test_against_brute_force(size: int, repeats: int) -> None:
 @given(
     x=st.lists(
         st.one_of(st.integers(-2, 9), st.floats(-1, 100, width=32), st.floats(1, 1.0009765625, width=32)),
-        min_size=24,
-        max_size=24,
+        min_size=ROOM,
+        max_size=ROOM,
     ),
-    keep=st.lists(st.booleans(), min_size=24, max_size=24),
+    keep=st.lists(st.booleans(), min_size=ROOM, max_size=ROOM),
 )
 @settings(deadline=None, max_examples=200, derandomize=True)
 def test_against_brute_force_with_ties_and_masks(x: list[float], keep: list[bool]) -> None:
     x, keep = np.array(x, np.float32), np.array(keep)
     x = np.where(np.abs(x) < np.finfo(np.float32).tiny, np.float32(0), x)
-    fit, want = FIT(x, keep), search(x[keep])
+    fit, want = fit_small(x, keep), search(x[keep])
     if want is None:
         assert_no_fit(fit)
     else:
@@ -151,10 +182,13 @@ def test_ties_go_to_the_lowest_candidate() -> None:
     assert search(x[:2]).distances == search(x[1:]).distances
     for sample in ([1, 2], [1, 2, 4], [1, 1, 2, 2, 4, 4]):
         want = search(sample)
-        assert float(FIT(np.array(sample, np.float32)).xmin) == want.candidates[want.best]
+        assert float(fit_small(sample).xmin) == want.candidates[want.best]
 
 
 # published values and the powerlaw package
+
+MANY = 20_000
+"""Room for each of the data sets."""
 
 
 @pytest.mark.parametrize(
@@ -179,24 +213,25 @@ def test_agrees_with_powerlaw(name: str) -> None:
     assert int(fit.n_tail) == peer.n_tail
 
 
-_dataset_fits: dict[str, PowerLawFit] = {}
-
-
+@cache
 def dataset_fit(name: str) -> PowerLawFit:
-    if name not in _dataset_fits:
-        _dataset_fits[name] = FIT(powerlaw.load_test_dataset(name).astype(np.float32))
-    return _dataset_fits[name]
+    return FIT(*padded(powerlaw.load_test_dataset(name).astype(np.float32), MANY))
 
 
 # a fixed xmin
 
-FIXED = jax.jit(lambda x, xmin: fit_power_law(x, xmin=xmin))
+AT_XMIN = jax.jit(lambda x, where, xmin: fit_power_law(x, where, xmin))
 SAMPLE = np.array([5, 1, 2, 8, 3, 3, -4, 0], np.float32)
+
+
+def at_xmin(x: np.ndarray, xmin: float) -> PowerLawFit:
+    """Fit of one small sample."""
+    return AT_XMIN(*padded(np.asarray(x, np.float32), ROOM), np.float32(xmin))
 
 
 @pytest.mark.parametrize("xmin", [1, 2, 2.5, 3, 4.9, 5, 0.5, 1e-30])
 def test_fixed_xmin_in_the_data_between_and_below(xmin: float) -> None:
-    fit = FIXED(SAMPLE, np.float32(xmin))
+    fit = at_xmin(SAMPLE, xmin)
     values, counts = np.unique(SAMPLE[SAMPLE > 0].astype(np.float64), return_counts=True)
     alpha, ks, size = tail(values, counts, float(np.float32(xmin)))
     assert float(fit.xmin) == np.float32(xmin)
@@ -208,55 +243,57 @@ def test_fixed_xmin_in_the_data_between_and_below(xmin: float) -> None:
 
 @pytest.mark.parametrize("xmin", [5.1, 8, 8.5, 1e38])
 def test_fixed_xmin_above_all_values_but_one(xmin: float) -> None:
-    assert_no_fit(FIXED(SAMPLE, np.float32(xmin)), FitStatus.TOO_FEW)
+    assert_no_fit(at_xmin(SAMPLE, xmin), FitStatus.TOO_FEW)
 
 
 @pytest.mark.parametrize("xmin", [np.inf, 0, -1, -np.inf, np.nan, 1e-39])
 def test_fixed_xmin_that_is_no_positive_number(xmin: float) -> None:
-    assert_no_fit(FIXED(SAMPLE, np.float32(xmin)), FitStatus.BAD_XMIN)
+    assert_no_fit(at_xmin(SAMPLE, xmin), FitStatus.BAD_XMIN)
 
 
 def test_fixed_xmin_needs_two_distinct_values_above() -> None:
     """As the docstring has it: a tail of equal values is no sample of a power law, wherever xmin lies."""
     for xmin in (5, 4, 0.1):
-        assert_no_fit(FIXED(np.array([5, 5, 5], np.float32), np.float32(xmin)), FitStatus.NO_SPREAD)
-    assert_no_fit(FIXED(np.array([1, 5, 5], np.float32), np.float32(4)), FitStatus.NO_SPREAD)
+        assert_no_fit(at_xmin([5, 5, 5], xmin), FitStatus.NO_SPREAD)
+    assert_no_fit(at_xmin([1, 5, 5], 4), FitStatus.NO_SPREAD)
 
 
 @pytest.mark.parametrize("xmin", [1, np.nan])
 def test_a_sample_that_is_not_finite_is_told_first(xmin: float) -> None:
     for bad in (np.nan, np.inf, -np.inf):
-        assert_no_fit(FIXED(np.append(SAMPLE[1:], np.float32(bad)), np.float32(xmin)), FitStatus.NOT_FINITE)
+        assert_no_fit(at_xmin(np.append(SAMPLE[1:], bad), xmin), FitStatus.NOT_FINITE)
 
 
 def test_fixed_xmin_far_below_the_data() -> None:
     """The ratio x/xmin leaves float32; its logarithm does not."""
     x = np.array([1e30, 2e30, 3e30], np.float32)
-    fit = FIXED(x, np.float32(1e-30))
+    fit = at_xmin(x, 1e-30)
     assert float(fit.alpha) == pytest.approx(1 + 3 / np.sum(np.log(x.astype(float) / 1e-30)), rel=1e-5)
 
 
 def test_fixed_xmin_equal_to_the_one_found_gives_the_same_fit() -> None:
-    x = np.random.default_rng(0).pareto(2, 300).astype(np.float32)
-    found = FIT(x)
-    for got, want in zip(FIXED(x, found.xmin), found, strict=True):
-        np.testing.assert_allclose(got, want, rtol=1e-6)
+    x = np.random.default_rng(0).pareto(2, (ROWS, ROOM)).astype(np.float32)
+    found = FIT(x, np.ones(x.shape, bool))
+    for sample, *want in zip(x, *found, strict=True):
+        for got, field in zip(at_xmin(sample, want[1]), want, strict=True):
+            np.testing.assert_allclose(got, field, rtol=1e-6)
 
 
 def test_fixed_xmin_for_each_sample_of_a_batch() -> None:
-    x = np.random.default_rng(0).pareto(2, (3, 50)).astype(np.float32) + 1
+    x = np.random.default_rng(0).pareto(2, (3, ROOM)).astype(np.float32) + 1
     starts = np.array([1.2, 2, 100], np.float32)
+    batch, shared = jax.jit(lambda x, xmin, one: (fit_power_law(x, xmin=xmin), fit_power_law(x, xmin=one)))(
+        x, starts, np.float32(1.5)
+    )
     for i, start in enumerate(starts):
-        got, want = (FIXED(x, starts), FIXED(x[i], start))
-        for field, one in zip(got, want, strict=True):
+        for field, one in zip(batch, at_xmin(x[i], start), strict=True):
             np.testing.assert_allclose(field[i], one, rtol=1e-6)
-    shared = FIXED(x, np.float32(1.5))
     assert shared.xmin.tolist() == [1.5, 1.5, 1.5]
 
 
 def test_fixed_xmin_as_a_python_number() -> None:
-    assert int(fit_power_law(SAMPLE, xmin=2.5).n_tail) == 4
-    assert int(fit_power_law(SAMPLE, xmin=2).n_tail) == 5
+    sizes = jax.jit(lambda x: [fit_power_law(x, xmin=xmin).n_tail for xmin in (2.5, 2)])(SAMPLE)
+    assert [int(size) for size in sizes] == [4, 5]
 
 
 # degenerate samples
@@ -284,7 +321,17 @@ def test_fixed_xmin_as_a_python_number() -> None:
     ids=str,
 )
 def test_samples_without_a_fit(x: list[float], why: FitStatus) -> None:
-    assert_no_fit(FIT(np.array(x, np.float32)), why)
+    assert_no_fit(fit_small(x), why)
+
+
+def test_the_smallest_shapes() -> None:
+    """The same without room behind them; of other types, too, to save compiling those by themselves."""
+    assert_no_fit(FIT(np.zeros(0, np.float32)), FitStatus.TOO_FEW)
+    one = FIT(np.array([[1], [0], [np.inf]], np.float32))
+    assert one.status.tolist() == [FitStatus.TOO_FEW, FitStatus.TOO_FEW, FitStatus.NOT_FINITE]
+    two = FIT(np.array([[1, 2], [7, 7], [0, 1], [np.nan, 1]], np.float16))
+    assert two.status.tolist() == [FitStatus.OK, FitStatus.NO_SPREAD, FitStatus.TOO_FEW, FitStatus.NOT_FINITE]
+    assert_fits(PowerLawFit(*(field[0] for field in two)), search([1, 2]))
 
 
 @pytest.mark.parametrize(
@@ -303,22 +350,22 @@ def test_samples_without_a_fit(x: list[float], why: FitStatus) -> None:
 def test_two_values_and_the_ends_of_the_range(x: list[float]) -> None:
     """1e-38 is no normal number in float32, and left out."""
     x = np.array(x, np.float32)
-    assert_fits(FIT(x), search(x[x >= np.finfo(np.float32).tiny]))
+    assert_fits(fit_small(x), search(x[x >= np.finfo(np.float32).tiny]))
 
 
 def test_masks_that_leave_nothing_or_one_value() -> None:
     x = np.array([1, 2, 3], np.float32)
-    assert_no_fit(FIT(x, np.zeros(3, bool)), FitStatus.TOO_FEW)
-    assert_no_fit(FIT(x, np.array([True, False, False])), FitStatus.TOO_FEW)
+    assert_no_fit(fit_small(x, np.zeros(3, bool)), FitStatus.TOO_FEW)
+    assert_no_fit(fit_small(x, np.array([True, False, False])), FitStatus.TOO_FEW)
 
 
 def test_values_outside_the_mask_may_be_anything() -> None:
     x = np.array([1, np.nan, 2, np.inf, 4, -np.inf], np.float32)
-    assert_fits(FIT(x, np.isfinite(x)), search([1, 2, 4]))
+    assert_fits(fit_small(x, np.isfinite(x)), search([1, 2, 4]))
 
 
 def test_zeros_and_negative_values_are_left_out() -> None:
-    assert_fits(FIT(np.array([-3, 0, 1, 2, 4, -0.0], np.float32)), search([1, 2, 4]))
+    assert_fits(fit_small([-3, 0, 1, 2, 4, -0.0]), search([1, 2, 4]))
 
 
 def test_a_scalar_is_refused(unchecked: None) -> None:
@@ -337,7 +384,7 @@ def test_empty_batches_keep_their_shape() -> None:
 def test_float16_with_many_ties() -> None:
     x = np.abs(np.random.default_rng(2).standard_t(3, 20_000)).astype(np.float16)
     assert np.unique(x).size < 8000
-    assert_fits(jax.jit(fit_power_law)(x[:6000]), search(x[:6000]))
+    assert_fits(FIT(*padded(x[:6000].astype(np.float32), MANY)), search(x[:6000]))
 
 
 @pytest.mark.parametrize("family", ["pareto", "student"])
@@ -360,19 +407,27 @@ def test_a_million_values_in_float32(family: str) -> None:
 # float64 and gradients
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_float64_to_twelve_digits(family: str) -> None:
-    x = rng_family(np.random.default_rng(4))[family](60).astype(np.float64)
-    want = search(x)
+def test_float64_to_twelve_digits() -> None:
+    families = rng_family(np.random.default_rng(4))
+    samples = np.stack([families[family](60).astype(np.float64) for family in FAMILIES])
     with jax.enable_x64(True):
-        fit = FIT(x)
-    assert fit.alpha.dtype == jnp.float64
-    assert float(fit.xmin) == want.candidates[want.best]
-    assert float(fit.alpha) == pytest.approx(want.alphas[want.best], rel=1e-11)
-    assert float(fit.ks) == pytest.approx(want.distances[want.best], abs=1e-12)
+        fits = FIT(samples)
+    assert fits.alpha.dtype == jnp.float64
+    for x, alpha, xmin, ks in zip(samples, *fits[:3], strict=True):
+        want = search(x)
+        assert float(xmin) == want.candidates[want.best]
+        assert float(alpha) == pytest.approx(want.alphas[want.best], rel=1e-11)
+        assert float(ks) == pytest.approx(want.distances[want.best], abs=1e-12)
 
 
-GRADIENT = jax.jit(jax.grad(lambda x: fit_power_law(x).alpha))
+GRADIENT = jax.jit(jax.grad(lambda x, where: fit_power_law(x, where).alpha))
+
+
+def gradient(x: np.ndarray) -> np.ndarray:
+    """Of alpha in each value, with others behind them that do not count."""
+    found = np.asarray(GRADIENT(*padded(x, 100)))
+    np.testing.assert_array_equal(found[x.size :], 0)
+    return found[: x.size]
 
 
 @pytest.mark.parametrize("unit", [1e-25, 1, 1e25])
@@ -386,7 +441,7 @@ def test_gradient_of_alpha_in_closed_form(unit: float) -> None:
     want = np.where(x >= xmin, -n / (square * x), 0)
     want[x == xmin] = n * (n - 1) / (square * xmin)
     assert 2 < n < x.size
-    np.testing.assert_allclose(GRADIENT(x), want, rtol=1e-4, atol=1e-7 / unit)
+    np.testing.assert_allclose(gradient(x), want, rtol=1e-4, atol=1e-7 / unit)
 
 
 @pytest.mark.parametrize(
@@ -402,7 +457,7 @@ def test_gradient_of_alpha_in_closed_form(unit: float) -> None:
     ids=str,
 )
 def test_gradients_are_finite(x: list[float]) -> None:
-    assert np.isfinite(GRADIENT(np.array(x, np.float32))).all()
+    assert np.isfinite(gradient(np.array(x, np.float32))).all()
 
 
 def test_gradient_in_a_fixed_xmin() -> None:

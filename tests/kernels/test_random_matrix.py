@@ -12,6 +12,7 @@ from spectra.kernels import random_matrix as rm
 from spectra.kernels.status import FitStatus
 
 JITTED, EDGE = jax.jit(rm.fit_bulk), jax.jit(rm.tracy_widom_edge)
+CDF, THRESHOLD, SPIKE = (jax.jit(f) for f in (rm.mp_cdf, rm.spike_threshold, rm.spike_eigenvalue))
 AT_ONCE, LONGEST = 100, 200  # one shape for nearly all tests: each would be compiled
 LAWS: dict[str, Any] = {
     "gaussian": lambda rng, shape: rng.standard_normal(shape),
@@ -119,17 +120,17 @@ def test_planted_spikes_are_found_where_theory_puts_them(n: int, m: int) -> None
     strong = spectrum(np.stack([planted(rng, n, m, [3.0, 2.0]) for _ in range(20)]))
     fit = fit_bulk(strong, n, m)
     assert np.mean(fit.num_spikes == 2) >= 0.8
-    threshold = float(rm.spike_threshold(1.0, n, m))
+    threshold = float(THRESHOLD(1.0, n, m))
     assert threshold == pytest.approx((n * m) ** 0.25)
     for place, strength in ((-1, 3.0), (-2, 2.0)):
-        wanted = float(rm.spike_eigenvalue(strength * threshold, 1.0, n, m))
+        wanted = float(SPIKE(strength * threshold, 1.0, n, m))
         scatter = float(strong[:, place].std()) / 20**0.5
         assert float(strong[:, place].mean()) == pytest.approx(wanted, abs=4 * scatter + 0.01 * wanted)
     assert float(np.mean(fit.variance)) == pytest.approx(1, abs=0.01)
 
     weak = spectrum(np.stack([planted(rng, n, m, [0.5]) for _ in range(40)]))
     assert np.sum(fit_bulk(weak, n, m).num_spikes > 0) <= stats.binom.ppf(0.9995, 40, 0.065)
-    edge = float(rm.spike_eigenvalue(0.5 * threshold, 1.0, n, m))
+    edge = float(SPIKE(0.5 * threshold, 1.0, n, m))
     assert edge == pytest.approx((n**0.5 + m**0.5) ** 2)
     assert float(weak[:, -1].mean()) == pytest.approx(edge, rel=0.03)
 
@@ -166,7 +167,7 @@ def test_fields_are_what_they_say() -> None:
     assert float(fit.lambda_minus) == pytest.approx(variance * (n**0.5 - m**0.5) ** 2, rel=1e-5)
     assert float(fit.softrank) == pytest.approx(float(fit.lambda_plus) / values[-1], rel=1e-5)
     assert int(fit.num_spikes) == np.sum(values > float(fit.edge)) == 1
-    law = stats.kstest(values[:-1], lambda x: np.asarray(rm.mp_cdf(x.astype(np.float32), variance, n - 1, m - 1)))
+    law = stats.kstest(values[:-1], lambda x: np.asarray(CDF(x.astype(np.float32), variance, n - 1, m - 1)))
     assert float(fit.ks) == pytest.approx(law.statistic, abs=1e-4)
     scaled = fit_bulk(values * np.float32(2.0**40), n, m)
     assert float(scaled.variance) == variance * 2.0**40 and int(scaled.num_spikes) == 1

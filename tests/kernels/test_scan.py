@@ -1,7 +1,6 @@
 """The search for xmin by bounds against the search that computes every distance, and the sums that both stand on."""
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import jax
@@ -41,12 +40,16 @@ def families(rng: np.random.Generator) -> dict[str, Callable[[int], np.ndarray]]
     }
 
 
-def sorted_samples(size: int, repeats: int) -> tuple[np.ndarray, np.ndarray]:
-    """Samples of all families in ascending order, a third of them padded, and how many values each has."""
+def sorted_samples(size: int, repeats: int, room: int) -> tuple[np.ndarray, np.ndarray]:
+    """Samples of all families in ascending order, a third of them shorter than the rest, and how many values each has.
+
+    Behind the values there is +inf.
+    """
     rng = np.random.default_rng(size)
     samples = np.stack([make(size) for make in families(rng).values() for _ in range(repeats)]).astype(np.float32)
     counts = np.where(rng.random(len(samples)) < 1 / 3, rng.integers(0, size + 1, len(samples)), size)
     samples[np.arange(size) >= counts[:, None]] = np.inf
+    samples = np.pad(samples, ((0, 0), (0, room - size)), constant_values=np.inf)
     return np.sort(np.where(samples > 1.2e-38, samples, np.float32(1.2e-38))), counts.astype(np.int32)
 
 
@@ -76,20 +79,28 @@ def all_distances(ordered: jax.Array, count: jax.Array, *, tile: int) -> jax.Arr
     return jnp.where(tails.candidate, distances, jnp.inf)
 
 
-@cache
-def both(size: int) -> Any:
-    tile = min(512, size)
-    return jax.jit(jax.vmap(lambda x, count: (best_start(x, count), all_distances(x, count, tile=tile))))
+@jax.jit
+@jax.vmap
+def compiled(x: jax.Array, count: jax.Array) -> Any:
+    return best_start(x, count), all_distances(x, count, tile=min(512, x.shape[0]))
 
 
-REPEATS = {4: 150, 17: 80, 64: 40, 200: 15, 700: 5, 2500: 1}
+def both(samples: np.ndarray, counts: np.ndarray) -> Any:
+    """The search and the full search, for as many samples at a time as the longest have: few shapes are compiled."""
+    rows = {17: 200, 200: 100, 2500: 20}[samples.shape[1]]
+    parts = [compiled(samples[i : i + rows], counts[i : i + rows]) for i in range(0, len(samples), rows)]
+    return jax.tree.map(lambda *fields: np.concatenate(fields), *parts)
 
 
-@pytest.mark.parametrize("size", REPEATS)
+SAMPLES = {4: (150, 17), 17: (80, 17), 64: (40, 200), 200: (15, 200), 700: (5, 2500), 2500: (1, 2500)}
+"""Samples of each family by their size, and the room that they are in."""
+
+
+@pytest.mark.parametrize("size", SAMPLES)
 def test_is_the_full_search(size: int) -> None:
     """Nearly six thousand samples. Where two distances are within rounding of each other, either may win."""
-    samples, counts = sorted_samples(size, REPEATS[size])
-    found, distances = jax.tree.map(np.asarray, both(size)(samples, counts))
+    samples, counts = sorted_samples(size, *SAMPLES[size])
+    found, distances = both(samples, counts)
     least = distances.min(axis=1)
     exists = np.isfinite(least)
     assert exists.mean() > (0.7 if size > 4 else 0.5)
@@ -104,25 +115,26 @@ def test_is_the_full_search(size: int) -> None:
     assert same[exists].sum() >= 0.99 * exists.sum()
 
 
+@jax.jit
+def many(x: jax.Array) -> Any:
+    count = jnp.int32(x.size)
+    return best_start(x, count), all_distances(x, count, tile=512)
+
+
 @pytest.mark.parametrize("family", ["pareto with bulk", "resampled"])
 def test_is_the_full_search_among_many_values(family: str) -> None:
-    size = 60_000 if family == "pareto with bulk" else 20_000
-    x = np.sort(families(np.random.default_rng(5))[family](size).astype(np.float32))
-    count = jnp.int32(size)
-    found, distances = jax.jit(lambda x: (best_start(x, count), all_distances(x, count, tile=512)))(x)
+    found, distances = many(np.sort(families(np.random.default_rng(5))[family](40_000).astype(np.float32)))
     distances = np.asarray(distances)
     assert float(found.ks) == pytest.approx(distances.min(), abs=2 * EPS)
     assert distances[found.index] <= distances.min() + 2 * EPS
 
 
 def test_values_behind_the_count_do_not_matter() -> None:
-    samples, _ = sorted_samples(64, REPEATS[64])
+    samples, _ = sorted_samples(200, 5, 200)
+    counts = np.full(len(samples), 120, np.int32)
+    expected, _ = both(np.where(np.arange(200) < 120, samples, np.float32(7)), counts)
     for filling in (np.nan, np.inf, 0.0, 1e30):
-        longer = np.where(np.arange(64) < 40, samples, np.float32(filling))
-        found, _ = both(64)(longer, np.full(len(samples), 40, np.int32))
-        expected, _ = both(64)(
-            np.where(np.arange(64) < 40, samples, np.float32(7)), np.full(len(samples), 40, np.int32)
-        )
+        found, _ = both(np.where(np.arange(200) < 120, samples, np.float32(filling)), counts)
         for got, want in zip(found, expected, strict=True):
             np.testing.assert_array_equal(got, want)
 
@@ -134,19 +146,19 @@ def test_the_lowest_wins_among_equals() -> None:
     """
     candidate = np.isin(np.arange(8), [0, 1, 3])
     tails = Tails(
-        slope=jnp.where(jnp.arange(8) == 0, 10.0, 0.0),
-        depth=jnp.where(jnp.arange(8) < 4, 1.0, 0.0),
-        share=jnp.asarray([0.01, 1 / 8, 0, 3 / 16, 0, 0, 0, 0], jnp.float32),
-        first=jnp.ones(8, bool),
-        candidate=jnp.asarray(candidate),
+        slope=np.where(np.arange(8) == 0, 10, 0).astype(np.float32),
+        depth=np.where(np.arange(8) < 4, 1, 0).astype(np.float32),
+        share=np.array([0.01, 1 / 8, 0, 3 / 16, 0, 0, 0, 0], np.float32),
+        first=np.ones(8, bool),
+        candidate=candidate,
     )
-    found = best_tail(tails)
+    found = jax.jit(best_tail)(tails)
     assert float(found.ks) == 6 / 8 == 4 * 3 / 16
     assert int(found.index) == 1
 
 
 def test_no_sample() -> None:
-    found = best_start(jnp.zeros(0), jnp.int32(0))
+    found = jax.jit(best_start)(np.zeros(0, np.float32), np.int32(0))
     assert (int(found.index), float(found.ks)) == (0, np.inf)
     assert np.isnan(found.alpha)
 

@@ -155,6 +155,6 @@ def test_rises_everywhere_and_ends_at_0_and_1() -> None:
 
 
 def test_gradient_of_the_quantile() -> None:
-    slope = jax.grad(ISF)(0.05)
-    density = jax.grad(CDF)(ISF(0.05))
+    slope = jax.jit(jax.grad(tw.tracy_widom_isf))(0.05)
+    density = jax.jit(jax.grad(tw.tracy_widom_cdf))(ISF(0.05))
     assert float(slope) == pytest.approx(-1 / float(density), rel=1e-4)

@@ -12,11 +12,12 @@ from jax import lax
 from jax.scipy.special import erfc
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from spectra.kernels.batches import over_batches
 from spectra.kernels.dtypes import AnyArray, eps
 from spectra.kernels.families import MODULES
 from spectra.kernels.families.base import mean
 from spectra.kernels.status import FitStatus
-from spectra.kernels.tails import Family, TailFit, checked, log_densities, over_batches, prepared, tail_of
+from spectra.kernels.tails import Family, TailFit, checked, log_densities, prepared, tail_of
 
 NESTED: tuple[frozenset[str], ...] = (
     frozenset(("power_law", "truncated_power_law")),

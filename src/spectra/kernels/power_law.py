@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from spectra.kernels.batches import over_batches
 from spectra.kernels.dtypes import AnyArray, to_compute, to_mask
 from spectra.kernels.scan import best_start, first_of_run, log_ratio, total
 from spectra.kernels.status import FitStatus
@@ -86,11 +86,9 @@ def fit_power_law(
     mask = to_mask(where, values)
     batch = values.shape[:-1]
     start = None if xmin is None else jnp.broadcast_to(jnp.asarray(xmin, values.dtype), batch)
-    fit = _fit_searched if start is None else _fit_fixed
-    arguments = (values, mask) if start is None else (values, mask, start)
-    for _ in batch:
-        fit = jax.vmap(fit)
-    return fit(*arguments)
+    if start is None:
+        return over_batches(_fit_searched, (), values, mask)
+    return over_batches(_fit_fixed, (), values, mask, start)
 
 
 def _fit_searched(x: Float[Array, " n"], mask: Bool[Array, " n"]) -> PowerLawFit:

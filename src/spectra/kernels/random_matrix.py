@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from spectra.kernels.batches import over_batches
 from spectra.kernels.dtypes import AnyArray, power_of_two, to_compute, to_mask
 from spectra.kernels.marchenko_pastur import Numbers, _together, mp_cdf, mp_edges, mp_quantile
 from spectra.kernels.scan import sums_from_the_top
@@ -168,10 +168,7 @@ def fit_bulk(
     mask = to_mask(where, values)
     batch = values.shape[:-1]
     numbers = [jnp.broadcast_to(jnp.asarray(a, values.dtype), batch) for a in (N, M, level, kurtosis, slices)]
-    fit = _fit_one
-    for _ in batch:
-        fit = jax.vmap(fit)
-    return fit(values, mask, *numbers)
+    return over_batches(_fit_one, (), values, mask, *numbers)
 
 
 def _fit_one(

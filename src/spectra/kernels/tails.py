@@ -6,15 +6,13 @@ Clauset, Shalizi & Newman, SIAM Review 51 (2009) §3, table 2.1 [CSN09]; paramet
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from spectra.kernels.batches import over_batches
 from spectra.kernels.dtypes import AnyArray, to_compute, to_mask
 from spectra.kernels.families import MODULES
 from spectra.kernels.families.base import Points, Tail, mean, total
@@ -185,15 +183,6 @@ def tail_of(
 def log_densities(family: str, tail: Tail, params: tuple[Float[Array, ""], ...]) -> Float[Array, " n"]:
     """ln of the density of u = ln(x/xmin) over the tail, 0 outside."""
     return jnp.where(tail.inside, MODULES[family].log_density(tail.points, params), 0)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def over_batches(one: Callable[..., Any], static: tuple[Any, ...], values: Array, *others: Any) -> Any:
-    """A function of one sample over all leading axes. Compiled as a whole: step by step it would take far longer."""
-    run = partial(one, *static)
-    for _ in values.shape[:-1]:
-        run = jax.vmap(run)
-    return run(values, *others)
 
 
 def _fit_one(family: str, x: Float[Array, " n"], mask: Bool[Array, " n"], start: Float[Array, ""]) -> TailFit:

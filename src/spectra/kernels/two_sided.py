@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from spectra.kernels.batches import over_batches
 from spectra.kernels.dtypes import AnyArray, power_of_two, to_compute, to_mask
 from spectra.kernels.median import median
 from spectra.kernels.moments import BLOCK, cut
@@ -102,14 +102,7 @@ def _batched(one: Callable[..., Any], x: AnyArray, where: AnyArray | None) -> An
     if values.ndim == 0:
         raise ValueError("a sample with at least one axis is needed, got a scalar")
     mask = to_mask(where, values)
-    return _run(one, values, mask)
-
-
-@partial(jax.jit, static_argnums=0)
-def _run(one: Callable[..., Any], values: Array, mask: Array) -> Any:
-    for _ in values.shape[:-1]:
-        one = jax.vmap(one)
-    return one(values, mask)
+    return over_batches(one, (), values, mask)
 
 
 class _Sample(NamedTuple):
