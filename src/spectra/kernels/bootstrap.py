@@ -200,10 +200,16 @@ def fit_replicates(
     keys = _keys(key, batch)
     flat = (values.reshape(-1, values.shape[-1]), mask.reshape(-1, values.shape[-1]))
     given = (jnp.broadcast_to(lax.stop_gradient(jnp.asarray(a)), batch) for a in (fit.alpha, fit.xmin, fit.status))
-    # One sample after the other, so that memory does not grow with the batch.
-    one = partial(_fit_replicates, n=n, search=search, at_once=at_once)
-    found = lax.map(lambda sample: one(*sample), (*flat, *(a.reshape(-1) for a in (*given, keys))))
+    samples = (*flat, *(a.reshape(-1) for a in (*given, keys)))
+    found = _one_after_the_other(samples, n=n, search=search, at_once=at_once)
     return jax.tree.map(lambda field: field.reshape(*batch, *field.shape[1:]), found)
+
+
+@partial(jax.jit, static_argnames=("n", "search", "at_once"))
+def _one_after_the_other(samples: tuple[Array, ...], n: int, search: bool, at_once: int) -> Replicates:
+    """The replicates of each sample, in memory that does not grow with their number."""
+    one = partial(_fit_replicates, n=n, search=search, at_once=at_once)
+    return lax.map(lambda sample: one(*sample), samples)
 
 
 def _keys(key: AnyArray, batch: tuple[int, ...]) -> Array:
