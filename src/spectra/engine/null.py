@@ -59,23 +59,49 @@ def null_columns(
     largest = float(evals[-1])
     if largest <= 0:
         return dict.fromkeys((*_bulk_names(None, 1.0), *_null_names(None, 1.0)))
-    unit = float(np.exp2(np.floor(np.log2(largest))))
-    length = backend.lengths[evals.size]
-    shape = Shape(float(view.N), float(view.M), kurtosis or 0.0, float(view.rf))
-    real, inside = _padded(evals / unit, weights.dtype, length), np.arange(length) < evals.size
-    repeats = REPEATED if evals.size < FEW else 1
-    drawn = [_shuffled_evals(weights, (options.seed, name_number(name), i), backend) for i in range(repeats)]
-    null = np.stack([_padded(values / unit, weights.dtype, length) for values in drawn])
-    arguments = tuple(np.asarray(value, weights.dtype) for value in shape)
-    bulk, compared = fetch(lambda: _against_noise(real, null, inside, *arguments))
+    drawn = _permuted(weights, evals.size, options, backend, name)
+    bulk, compared, unit = _fitted(evals, drawn, weights.dtype, view, kurtosis, backend)
     return _bulk_names(bulk, unit) | _null_names(compared, unit)
 
 
-def _shuffled_evals(weights: np.ndarray, seed: tuple[int, int, int], backend: Backend) -> np.ndarray:
-    """Eigenvalues of all matrices of a layer with the entries of each in random places."""
-    mixed = np.stack([shuffled(matrix, (*seed, i)) for i, matrix in enumerate(weights)])
-    values, _ = backend.spectra(mixed, "gram")
-    return np.square(values).ravel()
+def permuted_spikes(
+    weights: np.ndarray, view: MatrixView, kurtosis: float, options: Options, backend: Backend, name: str
+) -> int:
+    """Only `rand_num_spikes` of `null_columns`, to the same permutations; 0 where there is no bulk."""
+    drawn = _permuted(weights, view.num_evals, options, backend, name)
+    if max(float(values.max()) for values in drawn) <= 0:
+        return 0
+    return int(_fitted(drawn[0], drawn, weights.dtype, view, kurtosis, backend)[1].num_spikes)
+
+
+def _permuted(weights: np.ndarray, num_evals: int, options: Options, backend: Backend, name: str) -> list[np.ndarray]:
+    """Eigenvalues of all matrices of a layer with the entries of each in random places, for each permutation."""
+    found = []
+    for repeat in range(REPEATED if num_evals < FEW else 1):
+        seed = options.seed, name_number(name), repeat
+        mixed = np.stack([shuffled(matrix, (*seed, i)) for i, matrix in enumerate(weights)])
+        values, _ = backend.spectra(mixed, "gram")
+        found.append(np.square(values).ravel())
+    return found
+
+
+def _fitted(
+    evals: np.ndarray,
+    drawn: list[np.ndarray],
+    dtype: np.dtype,
+    view: MatrixView,
+    kurtosis: float | int | None,
+    backend: Backend,
+) -> tuple[BulkFit, NullComparison, float]:
+    """Both comparisons with noise, in multiples of the power of two that is returned with them."""
+    unit = float(np.exp2(np.floor(np.log2(evals.max()))))
+    length = backend.lengths[evals.size]
+    real, inside = _padded(evals / unit, dtype, length), np.arange(length) < evals.size
+    null = np.stack([_padded(values / unit, dtype, length) for values in drawn])
+    shape = Shape(float(view.N), float(view.M), kurtosis or 0.0, float(view.rf))
+    arguments = tuple(np.asarray(value, dtype) for value in shape)
+    bulk, compared = fetch(lambda: _against_noise(real, null, inside, *arguments))
+    return bulk, compared, unit
 
 
 def _padded(values: np.ndarray, dtype: np.dtype, length: int) -> np.ndarray:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from spectra.models.source import Array
 
@@ -93,8 +96,27 @@ class MatrixView:
 
     def matrices(self, tensor: Array) -> Array:
         """Cut the matrices, shape ``(positions, rows, cols)``, in the tensor's own dtype; a view if strides allow."""
+        lengths = (self._length(axes) for axes in (self.positions, self.rows, self.cols))
+        return self._picked(tensor).reshape(*lengths)
+
+    def put(self, tensor: np.ndarray, matrices: np.ndarray) -> None:
+        """Write matrices back to where `matrices` cut them; the inverse of it, to the last bit.
+
+        Parameters
+        ----------
+        tensor
+            C-ordered, changed in place; what the view does not pick stays as it is.
+        matrices
+            Shape ``(positions, rows, cols)``.
+        """
+        if not tensor.flags.c_contiguous:  # reshaping would make a copy, and the change would be lost
+            raise ValueError("matrices can only be put back into a C-ordered tensor")
+        target = self._picked(tensor)
+        target[...] = matrices.reshape(target.shape)
+
+    def _picked(self, tensor: Any) -> Any:
+        """A view of the picked entries, with axes in the order of positions, rows and columns."""
         picked = dict(self.index)
         tensor = tensor.reshape(self.shape)[tuple(picked.get(axis, slice(None)) for axis in range(len(self.shape)))]
         left = [axis for axis in range(len(self.shape)) if axis not in picked]
-        order = [left.index(axis) for axis in (*self.positions, *self.rows, *self.cols)]
-        return tensor.transpose(order).reshape(*(self._length(axes) for axes in (self.positions, self.rows, self.cols)))
+        return tensor.transpose([left.index(axis) for axis in (*self.positions, *self.rows, *self.cols)])
