@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import ml_dtypes  # noqa: F401 — importing it teaches numpy the names bfloat16, float8_e4m3fn, …
 import numpy as np
@@ -16,6 +16,9 @@ from spectra.models.source import Array, Layout, TensorInfo, TensorSource
 
 DAMAGED = "the file is damaged or incomplete, copy or download it again"
 Entry = TypeVar("Entry")
+
+Replace: TypeAlias = Callable[[str], np.ndarray | None]
+"""What a tensor, by its name in the `TensorSource`, is replaced with, of the same shape and type; None leaves it."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,16 @@ class Format:
         structure of a directory, or a telling name such as that of an index file?
     open
         ``(path, label) -> TensorSource``; may raise anything, the registry wraps it.
+    rewrite
+        ``(path, target, replace)``: write the checkpoint at `path`, of this format, to `target` with some tensors
+        replaced; may raise anything (`spectra.models.formats.rewriting` wraps it, and says what a file needs).
     """
 
     name: str
     suffixes: tuple[str, ...]
     detect: Callable[[Path, bytes], bool]
     open: Callable[[Path, str], TensorSource]
+    rewrite: Callable[[Path, Path, Replace], None]
 
 
 def one_line(text: str, limit: int = 0) -> str:
@@ -83,6 +90,11 @@ def known_dtype(name: str) -> np.dtype | None:
         return np.dtype(name)
     except (TypeError, ValueError, SyntaxError):
         return None
+
+
+def bytes_of(array: np.ndarray) -> memoryview:
+    """The entries of an array in C order as bytes, without a copy where they lie so already."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 class ListedSource(Generic[Entry]):

@@ -8,13 +8,23 @@ Arrays above a gigabyte are split by Flax into chunks of a marked dict; they are
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from spectra.models.formats.base import DAMAGED, Format, ListedSource, checkpoint_error, known_dtype, tensor_label
+from spectra.models.formats.base import (
+    DAMAGED,
+    Format,
+    ListedSource,
+    Replace,
+    bytes_of,
+    checkpoint_error,
+    known_dtype,
+    tensor_label,
+)
 from spectra.models.formats.msgpack_walker import Slot, Walker, checked_shape
 from spectra.models.formats.naming import (
     container_children,
@@ -37,6 +47,11 @@ def detect(path: Path, head: bytes) -> bool:
 
 def open_msgpack(path: Path, label: str) -> TensorSource:
     """List the arrays of the file; numbers and strings beside them are ignored, as is the optimizer's state."""
+    return ListedSource(label, "flax", _entries(path, label), lambda info, slot: _load(path, info, slot))
+
+
+def _entries(path: Path, label: str) -> list[tuple[TensorInfo, Slot]]:
+    """The arrays of the file and where their bytes lie, in natural order."""
     with path.open("rb") as file:
         walker = Walker(file, path.stat().st_size)
         tree = walker.value()
@@ -47,8 +62,7 @@ def open_msgpack(path: Path, label: str) -> TensorSource:
         (_described(tensor_name(shown), slot, label), slot)
         for shown, _, slot in without_value_boxes(without_training_state(leaves))
     ]
-    entries.sort(key=lambda entry: natural_key(entry[0].name))
-    return ListedSource(label, "flax", entries, lambda info, slot: _load(path, info, slot))
+    return sorted(entries, key=lambda entry: natural_key(entry[0].name))
 
 
 def _children(node: Any) -> Iterable[tuple[str | int, Any]] | None:
@@ -87,4 +101,18 @@ def _load(path: Path, info: TensorInfo, slot: Slot) -> np.ndarray:
     return data.view(np.dtype(slot.dtype)).reshape(info.shape)
 
 
-FORMAT = Format("Flax msgpack", (".msgpack",), detect, open_msgpack)
+def rewrite(path: Path, target: Path, replace: Replace) -> None:
+    """Copy the file byte for byte and overwrite the replaced arrays where they lie."""
+    shutil.copyfile(path, target)
+    with target.open("r+b") as file:
+        for info, slot in _entries(path, str(path)):
+            if (new := replace(info.name)) is None:
+                continue
+            data, written = bytes_of(new), 0
+            for span in slot.spans:
+                file.seek(span.offset)
+                file.write(data[written : written + span.nbytes])
+                written += span.nbytes
+
+
+FORMAT = Format("Flax msgpack", (".msgpack",), detect, open_msgpack, rewrite)

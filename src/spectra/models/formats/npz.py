@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
 
-from spectra.models.formats.base import DAMAGED, Format, ListedSource, checkpoint_error, tensor_label
+from spectra.models.formats.base import (
+    DAMAGED,
+    Format,
+    ListedSource,
+    Replace,
+    bytes_of,
+    checkpoint_error,
+    tensor_label,
+)
 from spectra.models.source import TensorInfo, TensorSource
 
 _MAGIC = b"\x93NUMPY"
 # deflate cannot shrink data further than this, so a member that claims more is a lie
 _MAX_RATIO = 1040
+_COPIED = 1 << 20
 
 
 def detect(path: Path, head: bytes) -> bool:
@@ -108,4 +119,36 @@ def _read_array(file: IO[bytes], dtype: np.dtype) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-FORMAT = Format("npz", (".npz", ".npy"), detect, open_npz)
+def rewrite(path: Path, target: Path, replace: Replace) -> None:
+    """Write every member as it was, compressed where it was, with new entries behind the old headers."""
+    with path.open("rb") as file, target.open("wb") as out:
+        if file.read(len(_MAGIC)) == _MAGIC:
+            _rewrite_array(partial(path.open, "rb"), out, replace(path.stem))
+            return
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(target, "w") as made:
+        made.comment = archive.comment
+        for member in archive.infolist():
+            listed = member.filename.endswith(".npy")
+            new = replace(member.filename.removesuffix(".npy")) if listed else None
+            like = zipfile.ZipInfo(member.filename, member.date_time)
+            like.compress_type, like.external_attr = member.compress_type, member.external_attr
+            with made.open(like, "w", force_zip64=True) as sink:
+                _rewrite_array(partial(archive.open, member), sink, new)
+
+
+def _rewrite_array(reopen: Callable[[], IO[bytes]], sink: IO[bytes], new: np.ndarray | None) -> None:
+    """Copy a ``.npy`` file; with new entries, only its header, and they lie in the byte and axis order that it says."""
+    if new is None:
+        with reopen() as file:
+            shutil.copyfileobj(file, sink, _COPIED)
+        return
+    with reopen() as file, _quiet():
+        read_header = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
+        _, by_columns, dtype = read_header(file)
+        length = file.tell()
+    with reopen() as file:
+        sink.write(file.read(length))
+    sink.write(bytes_of((new.T if by_columns else new).astype(dtype, copy=False)))
+
+
+FORMAT = Format("npz", (".npz", ".npy"), detect, open_npz, rewrite)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from spectra.models.formats.base import Format, ListedSource, checkpoint_error
+from spectra.models.formats.base import Format, ListedSource, Replace, checkpoint_error
 from spectra.models.formats.naming import (
     container_children,
     natural_key,
@@ -24,6 +25,7 @@ from spectra.models.formats.naming import (
     without_training_state,
     without_value_boxes,
 )
+from spectra.models.formats.orbax_storage import copy_tree, database, is_database, read_array
 from spectra.models.source import TensorInfo, TensorSource
 
 _USUAL_ITEMS = ("default", "params", "state", "model", "pytree")
@@ -41,18 +43,23 @@ def open_orbax(path: Path, label: str) -> TensorSource:
     The optimizer's state is left out, and the ``value`` that boxes each Variable of a saved `nnx.State` is not shown.
     """
     folder = _tree_folder(path, label).resolve()
+    entries, use_zarr3 = _entries(folder, label)
+    return ListedSource(label, "flax", entries, lambda _, stored: read_array(folder, stored, use_zarr3))
+
+
+def _entries(folder: Path, label: str) -> tuple[list[tuple[TensorInfo, str]], bool]:
+    """The arrays of a tree, each with what it is called in storage, in natural order; and whether that is zarr 3."""
     tree, use_zarr3 = _metadata(folder, label)
     leaves = [(where, leaf) for where, leaf in walk(tree, container_children, label) if _is_array(leaf)]
     entries = [
         (TensorInfo(tensor_name(shown), tuple(leaf.shape), np.dtype(leaf.dtype).name), str(leaf.name))
         for shown, _, leaf in without_value_boxes(without_training_state(leaves))
     ]
-    entries.sort(key=lambda entry: natural_key(entry[0].name))
-    return ListedSource(label, "flax", entries, lambda _, stored: _load(folder, stored, use_zarr3))
+    return sorted(entries, key=lambda entry: natural_key(entry[0].name)), use_zarr3
 
 
 def _is_tree(path: Path) -> bool:
-    return (path / "_METADATA").is_file() or (path / "manifest.ocdbt").is_file()
+    return (path / "_METADATA").is_file() or is_database(path)
 
 
 def _items(path: Path) -> list[Path]:
@@ -109,13 +116,10 @@ def _check_database(folder: Path) -> None:
     """Read every array's header first: on a damaged one Orbax fails without saying which file, and leaves reads behind
     that print tracebacks from their threads.
     """
-    import tensorstore
-
-    if (folder / "manifest.ocdbt").is_file():
-        base = {"driver": "file", "path": f"{folder}/"}
-        database = tensorstore.KvStore.open({"driver": "ocdbt", "base": base}).result()
-        headers = [key for key in database.list().result() if key.endswith((b".zarray", b"zarr.json"))]
-        for future in [database.read(key) for key in headers]:
+    if is_database(folder):
+        stored = database(folder)
+        headers = [key for key in stored.list().result() if key.endswith((b".zarray", b"zarr.json"))]
+        for future in [stored.read(key) for key in headers]:
             future.result()
 
 
@@ -142,21 +146,24 @@ def _is_array(leaf: Any) -> bool:
         return False
 
 
-def _load(folder: Path, stored: str, use_zarr3: bool) -> np.ndarray:
-    import tensorstore
+def rewrite(path: Path, target: Path, replace: Replace) -> None:
+    """Copy the tree, its other arrays and its metadata as they are, and what lies beside it in its step.
 
-    base = {"driver": "file", "path": f"{folder}/"}
-    if (folder / "manifest.ocdbt").is_file():
-        kvstore: dict[str, Any] = {"driver": "ocdbt", "base": base, "path": f"{stored}/"}
-    else:
-        kvstore = {"driver": "file", "path": f"{folder / stored}/"}
-    spec = {
-        "driver": "zarr3" if use_zarr3 else "zarr",
-        "kvstore": kvstore,
-        "fill_missing_data_reads": False,  # or a lost chunk would read as zeros
-    }
-    array = tensorstore.open(spec, open=True, read=True).result()
-    return np.asarray(array.read().result())
+    Of a directory of steps the one that is read is written, and the files beside the steps.
+    """
+    folder = _tree_folder(path, str(path))
+    entries, use_zarr3 = _entries(folder.resolve(), str(path))
+    place = folder.relative_to(path)
+    for level in range(len(place.parts)):  # 1000/default: the files beside 1000, then all else in 1000
+        above = path.joinpath(*place.parts[:level])
+        inside_step = level == len(place.parts) - 1 and (level > 0 or bool(_items(path)))
+        for beside in above.iterdir():
+            if beside.name != place.parts[level] and (beside.is_file() or inside_step):
+                copied = target.joinpath(*place.parts[:level], beside.name)
+                copied.parent.mkdir(parents=True, exist_ok=True)
+                (shutil.copytree if beside.is_dir() else shutil.copyfile)(beside, copied)
+    arrays = ((stored, replace(info.name)) for info, stored in entries)
+    copy_tree(folder.resolve(), target / place, arrays, use_zarr3)
 
 
-FORMAT = Format("Orbax", (), detect, open_orbax)
+FORMAT = Format("Orbax", (), detect, open_orbax, rewrite)

@@ -7,6 +7,7 @@ side does not know bfloat16 and the float8 types: each tensor is one ranged read
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from typing import Any
 import numpy as np
 from safetensors import safe_open
 
-from spectra.models.formats.base import Format, ListedSource, checkpoint_error, known_dtype
+from spectra.models.formats.base import Format, ListedSource, Replace, bytes_of, checkpoint_error, known_dtype
 from spectra.models.formats.naming import natural_key
-from spectra.models.formats.sharded import open_index, open_together
+from spectra.models.formats.sharded import open_index, open_together, tensors_by_file
 from spectra.models.source import TensorInfo, TensorSource
 
 _INDEX = ".safetensors.index.json"
@@ -66,17 +67,26 @@ def open_safetensors(path: Path, label: str) -> TensorSource:
 
 
 def _open_directory(path: Path, label: str) -> TensorSource:
-    indices = sorted(path.glob("*" + _INDEX))
+    index = _index_of(path, label)
+    if index is not None:
+        return _in_natural_order(open_index(index, label, None, _open_file))
+    return _in_natural_order(open_together(_files(path), label, None, _open_file))
+
+
+def _index_of(folder: Path, label: str) -> Path | None:
+    """The index file of a directory, the usual one of several; None if it has none."""
+    indices = sorted(folder.glob("*" + _INDEX))
     if len(indices) > 1:
         usual = [index for index in indices if index.name == "model" + _INDEX]
         if not usual:
             names = ", ".join(index.name for index in indices)
             raise checkpoint_error(label, f"has several indices ({names})", "give one of them instead")
         indices = usual
-    if indices:
-        return _in_natural_order(open_index(indices[0], label, None, _open_file))
-    files = sorted(path.glob("*.safetensors"), key=lambda file: natural_key(file.name))
-    return _in_natural_order(open_together(files, label, None, _open_file))
+    return indices[0] if indices else None
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"), key=lambda file: natural_key(file.name))
 
 
 def _in_natural_order(source: TensorSource) -> TensorSource:
@@ -87,13 +97,17 @@ def _in_natural_order(source: TensorSource) -> TensorSource:
 def _open_file(path: Path, label: str) -> TensorSource:
     with safe_open(path, framework="numpy"):
         pass  # raises unless the whole header is consistent with the file
+    return ListedSource(label, None, _entries(path), lambda info, slot: _load(path, info, slot))
+
+
+def _entries(path: Path) -> list[tuple[TensorInfo, _Slot]]:
+    """The tensors of a file and where their bytes lie, in natural order."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length), object_pairs_hook=_without_duplicates)
     header.pop("__metadata__", None)
     entries = [_entry(name, described, start=8 + length) for name, described in header.items()]
-    entries.sort(key=lambda entry: natural_key(entry[0].name))
-    return ListedSource(label, None, entries, lambda info, slot: _load(path, info, slot))
+    return sorted(entries, key=lambda entry: natural_key(entry[0].name))
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -121,4 +135,31 @@ def _load(path: Path, info: TensorInfo, slot: _Slot) -> np.ndarray:
     return data.view(dtype).reshape(info.shape)
 
 
-FORMAT = Format("safetensors", (".safetensors",), detect, open_safetensors)
+def rewrite(path: Path, target: Path, replace: Replace) -> None:
+    """Copy the files byte for byte and overwrite the replaced tensors where they lie, in natural order."""
+    if path.is_file() and not path.name.endswith(_INDEX):
+        shutil.copyfile(path, target)
+        _overwrite([(target, info.name, slot) for info, slot in _entries(path)], replace)
+        return
+    folder, index = (path, _index_of(path, str(path))) if path.is_dir() else (path.parent, path)
+    shards = tensors_by_file(index) if index else {file.name: None for file in _files(folder)}
+    places: list[tuple[Path, str, _Slot]] = []
+    for file, names in shards.items():
+        (target / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / file, target / file)
+        placed = [entry for entry in _entries(folder / file) if names is None or entry[0].name in names]
+        places += [(target / file, info.name, slot) for info, slot in placed]
+    if index:
+        shutil.copyfile(index, target / index.name)
+    _overwrite(sorted(places, key=lambda place: natural_key(place[1])), replace)
+
+
+def _overwrite(places: list[tuple[Path, str, _Slot]], replace: Replace) -> None:
+    for file, name, slot in places:
+        if (new := replace(name)) is not None:
+            with file.open("r+b") as opened:
+                opened.seek(slot.offset)
+                opened.write(bytes_of(new))
+
+
+FORMAT = Format("safetensors", (".safetensors",), detect, open_safetensors, rewrite)

@@ -44,6 +44,14 @@ def open_together(files: list[Path], label: str, layout: Layout | None, open_sha
     return _join(label, layout, entries, list(shards.values()))
 
 
+def tensors_by_file(index: Path) -> dict[str, set[str]]:
+    """The shards that an index file names, each with the tensors that it places there."""
+    found: dict[str, set[str]] = {}
+    for name, file in _weight_map(index).items():
+        found.setdefault(file, set()).add(name)
+    return found
+
+
 def _weight_map(index: Path) -> dict[str, str]:
     remedy = "an index needs a `weight_map` from tensor names to files beside it"
     with guarded(str(index), remedy):

@@ -6,19 +6,30 @@ zip container are memory-mapped, so that reading one touches its bytes only. The
 
 from __future__ import annotations
 
+import mmap
 import pickle
+import shutil
 import warnings
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from spectra.errors import InputError
-from spectra.models.formats.base import DAMAGED, Format, ListedSource, checkpoint_error, known_dtype, tensor_label
+from spectra.models.formats.base import (
+    DAMAGED,
+    Format,
+    ListedSource,
+    Replace,
+    checkpoint_error,
+    known_dtype,
+    tensor_label,
+)
 from spectra.models.formats.naming import Path as TreePath
 from spectra.models.formats.naming import container_children, tensor_name, walk, without_training_state
-from spectra.models.formats.sharded import open_index
+from spectra.models.formats.sharded import open_index, tensors_by_file
 from spectra.models.source import TensorInfo, TensorSource
 
 _INDEX = ".bin.index.json"
@@ -39,15 +50,21 @@ def detect(path: Path, head: bytes) -> bool:
 
 def open_torch(path: Path, label: str) -> TensorSource:
     """Open a file, an index or a directory with an index; the file's order is kept."""
-    if path.is_dir():
-        indices = sorted(path.glob("*" + _INDEX))
-        if len(indices) > 1:
-            names = ", ".join(index.name for index in indices)
-            raise checkpoint_error(label, f"has several indices ({names})", "give one of them instead")
-        path = indices[0]
+    path = _file_in(path, label)
     if path.name.endswith(_INDEX):
         return open_index(path, label, "torch", _open_file)
     return _open_file(path, label)
+
+
+def _file_in(path: Path, label: str) -> Path:
+    """The index of a directory; a file itself."""
+    if not path.is_dir():
+        return path
+    indices = sorted(path.glob("*" + _INDEX))
+    if len(indices) > 1:
+        names = ", ".join(index.name for index in indices)
+        raise checkpoint_error(label, f"has several indices ({names})", "give one of them instead")
+    return indices[0]
 
 
 def _members(path: Path) -> list[str]:
@@ -59,19 +76,22 @@ def _members(path: Path) -> list[str]:
 
 
 def _open_file(path: Path, label: str) -> TensorSource:
-    content = _unpickled(path, label)
-    import torch
-
-    leaves = [
-        (where, leaf) for where, leaf in walk(content, container_children, label) if isinstance(leaf, torch.Tensor)
-    ]
-    entries = [(_described(name, tensor), tensor) for name, tensor in _named(leaves)]
+    tensors = _tensors(_unpickled(path, label), label)
+    entries = [(_described(name, tensor), tensor) for name, tensor in tensors]
 
     def load(info: TensorInfo, tensor: Any) -> np.ndarray:
         return to_numpy(tensor, tensor_label(label, info.name))
 
     # The arrays share memory with the file's map, and with each other where weights are tied.
     return ListedSource(label, "torch", entries, load, in_memory=True)
+
+
+def _tensors(content: Any, label: str) -> list[tuple[str, Any]]:
+    """The weights of an unpickled file by name."""
+    import torch
+
+    leaves = walk(content, container_children, label)
+    return _named([(where, leaf) for where, leaf in leaves if isinstance(leaf, torch.Tensor)])
 
 
 def _named(leaves: list[tuple[TreePath, Any]]) -> list[tuple[str, Any]]:
@@ -82,7 +102,8 @@ def _named(leaves: list[tuple[TreePath, Any]]) -> list[tuple[str, Any]]:
     return [(tensor_name(path[1:] if packaged else path) or "tensor", tensor) for path, tensor in leaves]
 
 
-def _unpickled(path: Path, label: str) -> Any:
+def _unpickled(path: Path, label: str, to_change: bool = False) -> Any:
+    """What the file holds; `to_change`: its tensors can be changed without the file."""
     try:
         import torch
     except ImportError as exc:
@@ -90,7 +111,7 @@ def _unpickled(path: Path, label: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if _mappable(path, label):
+            if _mappable(path, label) and (not to_change or _maps_privately()):
                 return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             with path.open("rb") as file:
                 return torch.load(file, map_location="cpu", weights_only=True)
@@ -120,6 +141,13 @@ def _mappable(path: Path, label: str) -> bool:
     return path.suffix != ".safetensors"
 
 
+def _maps_privately() -> bool:
+    """Whether what is changed in mapped memory stays out of the file: unless somebody told torch otherwise."""
+    from torch.serialization import get_default_mmap_options
+
+    return bool(get_default_mmap_options() == getattr(mmap, "MAP_PRIVATE", None))
+
+
 def _described(name: str, tensor: Any) -> TensorInfo:
     return TensorInfo(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
 
@@ -143,4 +171,32 @@ def to_numpy(tensor: Any, name: str) -> np.ndarray:
     return tensor.view(carrier).numpy().view(dtype)
 
 
-FORMAT = Format("PyTorch", (".pt", ".pth", ".bin", ".ckpt"), detect, open_torch)
+def rewrite(path: Path, target: Path, replace: Replace) -> None:
+    """Change the tensors in memory and save what was loaded, in the container that it was loaded from.
+
+    Where the file is mapped, its pages are copied as they are changed: the replaced tensors are in memory together.
+    Tensors that share memory, such as tied weights, share it in the new file too.
+    """
+    path = _file_in(path, str(path))
+    if not path.name.endswith(_INDEX):
+        _rewrite_file(path, target, replace)
+        return
+    for file, names in tensors_by_file(path).items():
+        (target / file).parent.mkdir(parents=True, exist_ok=True)
+        _rewrite_file(path.parent / file, target / file, replace, names)
+    shutil.copyfile(path, target / path.name)
+
+
+def _rewrite_file(path: Path, target: Path, replace: Replace, names: Collection[str] | None = None) -> None:
+    """Write one file; `names`: the tensors that count in it, by default all."""
+    import torch
+
+    content = _unpickled(path, str(path), to_change=True)
+    for name, tensor in _tensors(content, str(path)):
+        new = replace(name) if names is None or name in names else None
+        if new is not None:
+            to_numpy(tensor, tensor_label(str(path), name))[...] = new
+    torch.save(content, target, _use_new_zipfile_serialization=zipfile.is_zipfile(path))
+
+
+FORMAT = Format("PyTorch", (".pt", ".pth", ".bin", ".ckpt"), detect, open_torch, rewrite)
