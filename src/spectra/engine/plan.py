@@ -134,7 +134,7 @@ def make_plan(source: TensorSource, options: Options) -> Plan:
         heads=options.heads,
         fft_size=options.fft_size,
     )
-    chosen = [layer for layer in found if _matches(layer.name, options.layers)]
+    chosen = [layer for layer in found if matches(layer.name, options.layers)]
     if found and not chosen:
         patterns = ", ".join(repr(pattern) for pattern in options.layers)
         example = next((layer for layer in found if layer.view), found[0])
@@ -170,7 +170,8 @@ def wide_jobs(jobs: Sequence[Job], workers: int) -> list[Job]:
     return list(jobs)
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a layer's name matches one of the glob patterns, of which none means all."""
     # A name may end in [i]; as a pattern that would be a character class, so the name itself matches too.
     return not patterns or any(name == pattern or fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 

@@ -148,14 +148,14 @@ def moments_of(s: Sums) -> Moments:
 @jax.custom_jvp
 def read(values: Float[Array, " n"], mask: Bool[Array, " n"] | None) -> Sums:
     """Sums over all entries inside the mask, each read from memory once."""
-    first = jax.tree.map(lambda field: field[None], _measure_block(*_last_block(values, mask)))
+    first = jax.tree.map(lambda field: field[None], measure_block(*_last_block(values, mask)))
     whole = values.size // BLOCK
     if not whole:
-        return _total(first)
-    _, blocks = lax.scan(lambda _, block: (None, _measure_block(*cut(values, mask, block))), None, jnp.arange(whole))
+        return total_of(first)
+    _, blocks = lax.scan(lambda _, block: (None, measure_block(*cut(values, mask, block))), None, jnp.arange(whole))
     if values.size == whole * BLOCK:
-        return _total(blocks)
-    return _total(jax.tree.map(lambda *fields: jnp.concatenate(fields), blocks, first))
+        return total_of(blocks)
+    return total_of(jax.tree.map(lambda *fields: jnp.concatenate(fields), blocks, first))
 
 
 def cut(values: Float[Array, " n"], mask: Bool[Array, " n"] | None, block: Any) -> tuple[Any, Any]:
@@ -199,7 +199,7 @@ def _read_jvp(primals: Any, tangents: Any) -> tuple[Sums, Sums]:
     return s, Sums(total, zero, l1, zero, end(s.low), end(s.high), fixed, fixed)
 
 
-class _Block(NamedTuple):
+class BlockSums(NamedTuple):
     """Sums over one block, powers in multiples of its `unit`, which is 0 where all of it is."""
 
     moments: Blocks
@@ -213,7 +213,7 @@ class _Block(NamedTuple):
     count: Int[AnyArray, "*blocks"]  # type: ignore[assignment]
 
 
-def _measure_block(x: Float[Array, " size"], inside: Bool[Array, " size"] | None) -> _Block:
+def measure_block(x: Float[Array, " size"], inside: Bool[Array, " size"] | None) -> BlockSums:
     """Sums over the entries of a block; fourth powers of 1e10 or 1e-10 leave float32, so they are scaled to 1."""
 
     def kept(value: Any, other: Any) -> Any:
@@ -235,7 +235,7 @@ def _measure_block(x: Float[Array, " size"], inside: Bool[Array, " size"] | None
     d = kept(off - rest, 0)
     square = d * d
     powers = (fold(jnp.add, term) for term in (square, square * d, square * square))
-    return _Block(
+    return BlockSums(
         Blocks(count.astype(x.dtype), rest, *powers),
         rough,
         l1=fold(jnp.add, jnp.abs(scaled)),
@@ -268,7 +268,7 @@ def fold(operation: Callable[[Any, Any], Any], x: Num[Array, " size"]) -> Num[Ar
     return reduce(x)
 
 
-def _total(b: _Block) -> Sums:
+def total_of(b: BlockSums) -> Sums:
     """The blocks together, in multiples of the largest unit."""
     unit = jnp.max(b.unit)
     unit = jnp.where(unit > 0, unit, 1)

@@ -33,15 +33,27 @@ def open_memory(target: Any) -> TensorSource:
         raise _error("a torch module", "pass model.state_dict()")
     if _array_like(target):
         raise _error("a single array", "pass a mapping of names to arrays, such as {'kernel': array}")
+    layout, leaves = named_leaves(target)
+    entries = [(_described(name, leaf), leaf) for name, leaf in leaves]
+    if not entries:
+        raise _error("it holds no arrays", "pass a model's parameters as jax, numpy or torch arrays")
+    if all(_is(leaf, "torch", "Tensor") for _, leaf in entries):
+        layout = "torch"
+    return ListedSource(LABEL, layout, entries, lambda _, leaf: _value(leaf), in_memory=True)
+
+
+def named_leaves(target: Any) -> tuple[Layout | None, list[tuple[str, Any]]]:
+    """The leaves of an object in memory as they are, abstract or traced ones too, under the names of its tensors.
+
+    Returns
+    -------
+    tuple
+        The axis convention where the object tells, and pairs (name, leaf) in the object's own order.
+    """
     is_nnx = _is(target, "flax.nnx", "Module") or _is(target, "flax.nnx", "State")
     leaves = [(path, _unboxed(leaf)) for path, leaf in walk(target, _children, LABEL)]
     leaves = [(path, leaf) for path, leaf in leaves if not _ignored(leaf)]
-    entries = [(_described(tensor_name(path), leaf), leaf) for path, leaf in without_training_state(leaves)]
-    if not entries:
-        raise _error("it holds no arrays", "pass a model's parameters as jax, numpy or torch arrays")
-    every_torch = all(_is(leaf, "torch", "Tensor") for _, leaf in entries)
-    layout: Layout | None = "flax" if is_nnx else "torch" if every_torch else None
-    return ListedSource(LABEL, layout, entries, lambda _, leaf: _value(leaf), in_memory=True)
+    return "flax" if is_nnx else None, [(tensor_name(path), leaf) for path, leaf in without_training_state(leaves)]
 
 
 def _error(what: str, remedy: str) -> InputError:
