@@ -31,6 +31,15 @@ def as_spectrum(w: np.ndarray, route: str) -> Spectrum:
     return Spectrum(values, np.asarray(values.size), np.asarray(unresolved), np.asarray(floor))
 
 
+@pytest.mark.parametrize("size", [31, 32, 33, 64])
+def test_blocks_of_a_long_sum_may_be_square(size: int):
+    """As those of 4096×32000 are, whose blocks are 4096×4096."""
+    w = np.ascontiguousarray(RNG.standard_normal((size, 500)) * np.geomspace(1, 30, size)[:, None])
+    with mock.patch.object(host, "BLOCK", 32):
+        for matrix in (w, np.ascontiguousarray(w.T)):
+            np.testing.assert_allclose(host_spectrum(matrix, "gram")[0], np.linalg.svd(w, compute_uv=False), rtol=1e-9)
+
+
 @routes
 @pytest.mark.parametrize("name", [name for name in STRUCTURED if name != "zero"])
 def test_structured_matrices(name: str, route: str):

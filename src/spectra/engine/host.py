@@ -65,11 +65,11 @@ def _gram(w: np.ndarray) -> np.ndarray:
     length, size = max(w.shape), min(w.shape)
     total = np.zeros((size, size), w.dtype, order="F")
     if not _compensated(length, size):
-        lapack.syrk(w, total)
+        lapack.syrk(w, total, tall)
         return total
     lost, term = np.zeros_like(total), np.zeros_like(total)
     for start in range(0, length, BLOCK):
-        lapack.syrk(w[start : start + BLOCK] if tall else w[:, start : start + BLOCK], term)
+        lapack.syrk(w[start : start + BLOCK] if tall else w[:, start : start + BLOCK], term, tall)
         _add(total, term, lost)
     return total
 

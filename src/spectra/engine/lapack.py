@@ -63,15 +63,15 @@ def _workspace(name: str, before: tuple[Any, ...], like: np.ndarray) -> np.ndarr
     return np.empty(max(int(size[0]), 1), like.dtype)
 
 
-def syrk(w: np.ndarray, out: np.ndarray) -> None:
-    """Lower triangle of WᵀW (rows ≥ cols) or WWᵀ into `out`, half the flops of a product.
+def syrk(w: np.ndarray, out: np.ndarray, tall: bool = True) -> None:
+    """Lower triangle of WᵀW, or of WWᵀ where not `tall`, into `out`: half the flops of a product.
 
     `w` has rows with unit stride, such as slices of rows or columns of a C-ordered matrix.
     """
     rows, cols = w.shape
     stride = w.strides[0] // w.itemsize
     # In Fortran's eyes a C-ordered W is its transpose.
-    trans, k = ("N", rows) if out.shape[0] == cols else ("T", cols)
+    trans, k = ("N", rows) if tall else ("T", cols)
     n = out.shape[0]
     _call("syrk", "L", trans, n, k, 1.0, w, max(stride, 1), 0.0, out, n, like=w)
 
