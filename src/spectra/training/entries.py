@@ -16,6 +16,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from spectra.kernels import Moments
+from spectra.kernels.dtypes import AnyArray
 from spectra.kernels.moments import measure_block, moments_of, total_of
 
 CHUNK = 8192
@@ -35,7 +36,7 @@ class Chunks(NamedTuple):
     """The chunks of each layer; where a layer has fewer, the empty one."""
 
 
-def cut_in_chunks(entries: Sequence[Float[Array, "..."]]) -> Chunks:
+def cut_in_chunks(entries: Sequence[Float[Array, ...]]) -> Chunks:
     """Chunks of the entries of each layer, of any shapes."""
     sizes = np.array([each.size for each in entries])
     counts = -(-sizes // CHUNK)
@@ -59,7 +60,7 @@ def moments_of_layers(chunks: Chunks) -> Moments:
 
 
 def share_below(
-    chunks: Chunks, limit: Float[Array, " layers"], count: Int[Array, " layers"]
+    chunks: Chunks, limit: Float[Array, " layers"], count: Int[AnyArray, " layers"]
 ) -> Float[Array, " layers"]:
     """The share of the entries of each layer with |w| below its limit."""
     small = jnp.abs(chunks.values) < limit[chunks.owner][:, None]

@@ -64,7 +64,7 @@ def measure(params: Any, selection: Selection) -> Measurement:
     return measure_tensors(selection.tensors(params), selection)
 
 
-def measure_tensors(tensors: Mapping[str, Num[AnyArray, "..."]], selection: Selection) -> Measurement:
+def measure_tensors(tensors: Mapping[str, Num[AnyArray, ...]], selection: Selection) -> Measurement:
     """`measure` for the tensors by name, as `Selection.tensors` finds them."""
     cut = [_matrices(tensors[layer.tensor], layer) for layer in selection.layers]
     finite = jnp.stack([jnp.all(jnp.isfinite(matrices)) for matrices in cut])
@@ -79,7 +79,7 @@ def measure_tensors(tensors: Mapping[str, Num[AnyArray, "..."]], selection: Sele
     return Measurement(jnp.where(finite[:, None], values, jnp.nan), finite)
 
 
-def _matrices(tensor: Num[AnyArray, "..."], layer: Layer) -> Float[Array, "rf n m"]:
+def _matrices(tensor: Num[AnyArray, ...], layer: Layer) -> Float[Array, "rf n m"]:
     """The matrices of a layer with the longer side first, so that transposed layers share their program."""
     if layer.view is None:
         return to_compute(jnp.reshape(tensor, (1, -1, 1)))
@@ -87,8 +87,8 @@ def _matrices(tensor: Num[AnyArray, "..."], layer: Layer) -> Float[Array, "rf n 
     return matrices if matrices.shape[-2] >= matrices.shape[-1] else jnp.swapaxes(matrices, -1, -2)
 
 
-def _entry_columns(entries: Sequence[Float[Array, "..."]], wanted: Sequence[str]) -> dict[str, Array]:
-    columns = {}
+def _entry_columns(entries: Sequence[Float[Array, ...]], wanted: Sequence[str]) -> dict[str, Array]:
+    columns: dict[str, Any] = {}
     if any(name in (*ENTRIES, *NEAR_ZERO) for name in wanted):
         chunks = cut_in_chunks(entries)
         m = moments_of_layers(chunks)
@@ -120,7 +120,7 @@ def _spectral_columns(
         )
 
     s = _by_shape(matrices, of_stack)
-    columns = {name: SPECTRUM[name](s) for name in wanted if name in SPECTRUM}
+    columns: dict[str, Any] = {name: SPECTRUM[name](s) for name in wanted if name in SPECTRUM}
     if any(name in FIT for name in wanted):
         fit = fit_spectra(s, route)
         columns |= {name: FIT[name](s, fit) for name in wanted if name in FIT}

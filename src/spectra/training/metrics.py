@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from spectra.engine.esd import RANK_IN_DOUBT, SMALLEST_FITTED
 from spectra.kernels import Moments, PowerLawFit, fit_power_law
+from spectra.kernels.dtypes import AnyArray
 from spectra.kernels.spectrum import Route
 from spectra.training.entries import NEAR_ZERO
 
@@ -70,13 +71,13 @@ def _effective_rank(s: Spectra) -> Float[Array, " layers"]:
     return _where(jnp.abs(high / low - 1) <= 0.005, low)
 
 
-def _log_alpha_norm(s: Spectra, fit: PowerLawFit) -> Float[Array, " layers"]:
+def _log_alpha_norm(s: Spectra, fit: PowerLawFit) -> Float[AnyArray, " layers"]:
     ratio = s.eigenvalues / jnp.where(s.largest > 0, s.largest, 1)[:, None]
     powers = jnp.where(ratio > 0, jnp.where(ratio > 0, ratio, 1) ** fit.alpha[:, None], 0)
     return jnp.log10(jnp.sum(powers, axis=-1)) + fit.alpha * _log10(s.largest)
 
 
-ENTRIES: dict[str, Callable[[Moments], Array]] = {
+ENTRIES: dict[str, Callable[[Moments], AnyArray]] = {
     "mean": lambda m: m.mean,
     "std": lambda m: m.std,
     "skewness": lambda m: m.skewness,
@@ -103,7 +104,7 @@ SPECTRUM: dict[str, Callable[[Spectra], Array]] = {
     "num_unresolved": lambda s: s.num_unresolved,
 }
 
-FIT: dict[str, Callable[[Spectra, PowerLawFit], Array]] = {
+FIT: dict[str, Callable[[Spectra, PowerLawFit], AnyArray]] = {
     "alpha": lambda s, fit: fit.alpha,
     "sigma": lambda s, fit: fit.sigma,
     "xmin": lambda s, fit: fit.xmin,
@@ -142,8 +143,10 @@ def fit_spectra(s: Spectra, route: Route) -> PowerLawFit:
     error = floor**2 if route == "gram" else 2 * jnp.sqrt(s.largest) * floor
     constant = s.largest - fit.xmin <= 2 * error
     known = (fit.n_tail >= 2) & ~constant & ~(doubtful & (route == "gram"))
-    return PowerLawFit(
-        *(_where(known, field) for field in (fit.alpha, fit.xmin, fit.ks, fit.sigma)),
+    return fit._replace(
+        alpha=_where(known, fit.alpha),
+        xmin=_where(known, fit.xmin),
+        ks=_where(known, fit.ks),
+        sigma=_where(known, fit.sigma),
         n_tail=jnp.where(known, fit.n_tail, 0),
-        status=fit.status,
     )

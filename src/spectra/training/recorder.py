@@ -12,7 +12,7 @@ from spectra.errors import InputError
 from spectra.kernels.dtypes import AnyArray
 from spectra.training.conditional import only_if
 from spectra.training.measure import measure
-from spectra.training.schedule import Schedule
+from spectra.training.schedule import LOGARITHMIC, Schedule
 from spectra.training.selection import Selection
 
 CAPACITY = 128
@@ -22,11 +22,11 @@ CAPACITY = 128
 class Records(NamedTuple):
     """The last measurements, in a ring: record k stands in row k modulo the capacity."""
 
-    step: Int[AnyArray, " capacity"]
+    step: Int[Array, " capacity"]
     """−1 where no record is."""
-    values: Float[AnyArray, "capacity layers metrics"]
-    finite: Bool[AnyArray, "capacity layers"]
-    written: Int[AnyArray, ""]
+    values: Float[Array, "capacity layers metrics"]
+    finite: Bool[Array, "capacity layers"]
+    written: Int[Array, ""]
     """Records so far, those that were overwritten included."""
 
 
@@ -53,7 +53,7 @@ class Recorder:
     """
 
     selection: Selection
-    schedule: Schedule = Schedule.log()
+    schedule: Schedule = LOGARITHMIC
     capacity: int = CAPACITY
 
     def __post_init__(self) -> None:

@@ -22,6 +22,16 @@ PER_DECADE = 4
 """Of the default: some 18 records up to step 10,000, of which each takes as long as a few steps."""
 
 
+def _whole(value: Any, name: str, least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = -1
+    if isinstance(value, bool) or not least <= number <= LAST:
+        raise InputError(f"schedule: {name}={value!r} must be a whole number from {least} to 2³¹ − 1")
+    return number
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Steps at which is measured: listed ones, or every so many from 0 on. Hashable.
@@ -71,6 +81,10 @@ class Schedule:
         return last // self.period + 1 if self.period else bisect_right(self.steps, last)
 
 
+LOGARITHMIC = Schedule.log()
+"""The default."""
+
+
 def as_schedule(value: Any) -> Schedule:
     """A schedule from what callers give: one, a period, or steps.
 
@@ -84,13 +98,3 @@ def as_schedule(value: Any) -> Schedule:
     if isinstance(value, Iterable) and not isinstance(value, str):
         return Schedule.at(value)
     return Schedule.every(value)
-
-
-def _whole(value: Any, name: str, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = -1
-    if isinstance(value, bool) or not least <= number <= LAST:
-        raise InputError(f"schedule: {name}={value!r} must be a whole number from {least} to 2³¹ − 1")
-    return number

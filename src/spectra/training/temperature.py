@@ -99,11 +99,11 @@ def temperature_balance(
         selection = balanced_layers(params, layers, ends=ends)
 
         def balance(state: TemperatureBalanceState) -> TemperatureBalanceState:
-            alpha = measure(params, selection).values[:, 0].astype(state.alpha.dtype)
+            alpha = jnp.asarray(measure(params, selection).values[:, 0], state.alpha.dtype)
             return TemperatureBalanceState(state.count, alpha, linear_map(alpha, low, high))
 
         state = only_if(schedule.due(state.count), balance, state)
-        scaled = _scaled(updates, selection, state.scale)
+        scaled = scaled_updates(updates, selection, state.scale)
         return scaled, state._replace(count=optax.safe_increment(state.count))
 
     return optax.GradientTransformation(init, update)
@@ -140,21 +140,21 @@ def linear_map(alpha: Float[Array, " layers"], low: float, high: float) -> Float
     return jnp.where(known & spread, low + (high - low) * share, 1)
 
 
-def _scaled(updates: Any, selection: Selection, scale: Float[Array, " layers"]) -> Any:
+def scaled_updates(updates: Any, selection: Selection, scale: Float[Array, " layers"]) -> Any:
     """The updates, each times the factor of its layer."""
     leaves, form = jax.tree.flatten(updates)
     # Which leaf has which name: the same pytree of places, walked by name, whatever it is made of.
-    numbered = named_leaves(form.unflatten([np.asarray(place) for place in range(len(leaves))]))[1]
+    numbered = named_leaves(jax.tree.unflatten(form, map(np.asarray, range(len(leaves)))))[1]
     places = {name: int(place) for name, place in numbered}
     factors = _factors(selection, scale)
     for name, place in places.items():
         weight = name if name in factors else _weight_of(name, leaves[place], list(factors))
         if weight is not None and (weight == name or not factors[weight].ndim):
             leaves[place] = leaves[place] * factors[weight].astype(leaves[place].dtype)
-    return form.unflatten(leaves)
+    return jax.tree.unflatten(form, leaves)
 
 
-def _factors(selection: Selection, scale: Float[Array, " layers"]) -> dict[str, Float[Array, "..."]]:
+def _factors(selection: Selection, scale: Float[Array, " layers"]) -> dict[str, Float[Array, ...]]:
     """The factor of each tensor: a number, or an array of its shape where it holds several layers."""
     factors: dict[str, Any] = {}
     for row, (layer, shape) in enumerate(zip(selection.layers, selection.shapes, strict=True)):

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
-import numpy as np
 
 from spectra.errors import InputError
 from spectra.kernels.spectrum import Route
@@ -21,7 +20,7 @@ from spectra.report.save import Table, save_columns, to_frame
 from spectra.training.measure import Measurement, measure_tensors
 from spectra.training.metrics import DEFAULT_METRICS
 from spectra.training.recorder import CAPACITY, Recorder, Records
-from spectra.training.schedule import Schedule, as_schedule
+from spectra.training.schedule import LOGARITHMIC, Schedule, as_schedule
 from spectra.training.selection import Conv, Gates, Heads, Selection, select
 from spectra.training.sinks import Row, Sink, add_rows, as_sink
 from spectra.training.threads import one_blas_thread
@@ -37,7 +36,7 @@ def track(
     layers: Sequence[str] = (),
     metrics: Sequence[str] = DEFAULT_METRICS,
     *,
-    schedule: Schedule | int | Iterable[int] = Schedule.log(),
+    schedule: Schedule | int | Iterable[int] = LOGARITHMIC,
     sinks: Sequence[Sink | str | Path | Callable[[list[Row]], object]] = (),
     label: str = "params",
     capacity: int = CAPACITY,
@@ -163,7 +162,7 @@ class Tracker:
             State of `recorder`; of networks trained side by side under `vmap`, with a leading axis, from which the
             column `model` gets ``label[0]``, ``label[1]``, ….
         """
-        found = Records(*map(np.asarray, jax.device_get(records)))
+        found = jax.device_get(records)
         if found.written.ndim == 0:
             self._collect(found, self._label)
             return
