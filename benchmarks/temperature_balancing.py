@@ -1,8 +1,8 @@
 """Does temperature balancing pay on the study's networks?
 
-Multi-layer perceptrons of width 256, trained by SGD with momentum 0.9 and weight decay 5e-4 as in the paper (Zhou et al.,
-NeurIPS 2023), or by Adam; cosine decay to zero, exponents measured once an epoch. Three arms share everything, initial
-weights and batches included, but the factors on the rates of the inner layers:
+Multi-layer perceptrons of width 256, trained by SGD with momentum 0.9 and weight decay 5e-4, the kind of training that
+the paper balances (Zhou et al., NeurIPS 2023), or by Adam; cosine decay to zero, exponents measured once an epoch.
+Three arms share everything, initial weights and batches included, but the factors on the rates of the inner layers:
 
 - `plain`: none;
 - `balanced`: 0.5 at the layer of the smallest alpha to 1.5 at the largest;
@@ -39,7 +39,7 @@ from spectra.training import one_blas_thread, temperature_balance
 WIDTH = 256
 COUNT = 20_000
 ARMS: dict[str, tuple[float, float] | None] = {"plain": None, "balanced": (0.5, 1.5), "reversed": (1.5, 0.5)}
-TUNED_ON = (1000, 1001, 1002)
+TUNED_ON = (1000, 1001)
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,11 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("digits", 4, "sgd", (0.01, 0.03, 0.1, 0.2), 64, 40, 12),
-    Setting("digits", 8, "sgd", (0.01, 0.03, 0.1, 0.2), 64, 40, 12),
-    Setting("digits", 8, "adam", (3e-4, 1e-3, 3e-3), 64, 40, 12),
-    Setting("fashion", 4, "sgd", (0.03, 0.1, 0.2), 128, 10, 10),
+    Setting("digits", 4, "sgd", (0.03, 0.1, 0.2), 64, 30, 12),
+    Setting("digits", 8, "sgd", (0.03, 0.1, 0.2), 64, 30, 12),
+    Setting("fashion", 4, "sgd", (0.03, 0.1, 0.2), 128, 8, 10),
+    Setting("digits", 8, "adam", (3e-4, 1e-3, 3e-3), 64, 30, 12),
 )
-
 
 Images = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
 """Training images and classes, and those that are held out."""
@@ -86,6 +85,7 @@ def compare(question: Question, setting: Setting) -> None:
     for arm in ARMS:
         tuning[arm] = {rate: float(np.mean(train(setting, arm, rate, TUNED_ON, inner)[0])) for rate in setting.rates}
         rates[arm] = max(tuning[arm], key=lambda rate, arm=arm: tuning[arm][rate])
+        print(f"{setting.data}, depth {setting.depth}, {setting.optimiser}: {arm} tuned: {tuning[arm]}", flush=True)
     seeds = range(setting.seeds)
     seconds, found = timed(lambda: {arm: train(setting, arm, rates[arm], seeds, data) for arm in ARMS})
     name = f"{setting.data}, depth {setting.depth}, {setting.optimiser}"

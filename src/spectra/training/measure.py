@@ -57,9 +57,9 @@ def measure(params: Any, selection: Selection) -> Measurement:
     --------
     >>> import jax, spectra.training as training
     >>> params = {"dense": {"kernel": jax.random.normal(jax.random.key(0), (64, 32))}}
-    >>> selection = training.select(params, metrics=["stable_rank", "std"])
+    >>> selection = training.select(params, metrics=["std"])
     >>> jax.jit(training.measure, static_argnums=1)(params, selection).values.shape
-    (1, 2)
+    (1, 1)
     """
     return measure_tensors(selection.tensors(params), selection)
 

@@ -87,11 +87,11 @@ def track(
     --------
     >>> import jax, spectra.training as training
     >>> params = {"dense": {"kernel": jax.random.normal(jax.random.key(0), (64, 32))}}
-    >>> with training.track(params, metrics=["std", "stable_rank"], schedule=10) as tracker:
+    >>> with training.track(params, metrics=["std"], schedule=10) as tracker:
     ...     for step in range(21):
     ...         tracker(step, params)  # params = train_step(params) would follow
     >>> tracker.to_pandas().step.tolist()
-    [0, 10, 20]
+    [0.0, 10.0, 20.0]
     """
     options = {"method": method, "conv": conv, "gates": gates, "heads": heads, "min_evals": min_evals}
     selection = select(params, layers, metrics, layout=layout, **options)  # type: ignore[arg-type]
