@@ -69,12 +69,12 @@ def print_comparison(comparison: ModelComparison, console: Console) -> None:
     console.print(summary_line(comparison), soft_wrap=True, highlight=False, markup=False)
 
 
-def pair_table(layers: Sequence[LayerComparison], width: int | None) -> Table:
-    """A table of layers for a terminal of `width` columns; None prints everything in full."""
-    cells = {heading: [cell(layer) for layer in layers] for heading, cell, _ in COLUMNS}
+def pair_table(layers: Sequence[Any], width: int | None, columns: Sequence[tuple[str, Any, int]] = COLUMNS) -> Table:
+    """A table of layers before and after for a terminal of `width` columns; None prints everything in full."""
+    cells = {heading: [cell(layer) for layer in layers] for heading, cell, _ in columns}
     notes = [short_name(layer.warning, 200 if width is None else NOTE_WIDTH) for layer in layers]
     longest = max(len(layer.name) for layer in layers)
-    wanted = [(heading, cells[heading], rank) for heading, _, rank in COLUMNS]
+    wanted = [(heading, cells[heading], rank) for heading, _, rank in columns]
     kept, taken = _fitting(wanted, ["warning", *notes], min(longest, NAME_WIDTH), width)
     names = _names([layer.name for layer in layers], longest if width is None else max(width - taken, 8))
 

@@ -123,7 +123,7 @@ def rewrite(path: Path, target: Path, replace: Replace) -> None:
     """Write every member as it was, compressed where it was, with new entries behind the old headers."""
     with path.open("rb") as file, target.open("wb") as out:
         if file.read(len(_MAGIC)) == _MAGIC:
-            _rewrite_array(partial(path.open, "rb"), out, replace(path.stem))
+            _rewrite_array(lambda: path.open("rb"), out, replace(path.stem))
             return
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(target, "w") as made:
         made.comment = archive.comment
