@@ -150,6 +150,15 @@ def spectra() -> None:
 @click.option("--null", is_flag=True, help="Hold each spectrum against noise: bulk, spikes, shuffled entries.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
 @click.option("--distributed", is_flag=True, help="Be one of several processes (scripts/launch, srun, mpirun).")
+@click.option("--fix-fingers", is_flag=True, help="Leave the few top eigenvalues that spoil a fit out of it.")
+@click.option("--farms", is_flag=True, help="Alpha over square windows too, which does not depend on the shape.")
+@click.option(
+    "--vectors",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="K",
+    help="Localisation of the K leading singular vectors.",
+)
 @_base
 @_shared
 def analyze(

@@ -43,6 +43,9 @@ def analyze(
     seed: int = 0,
     heads: Heads = "fold",
     fft_size: int = 16,
+    fix_fingers: bool = False,
+    farms: bool = False,
+    vectors: int = 0,
     base: Any = None,
     run_dir: str | Path | None = None,
     label: str | None = None,
@@ -92,6 +95,13 @@ def analyze(
         ``fold``: an attention kernel with an axis of heads is one matrix; ``split``: a row for each head.
     fft_size
         Pixels a side of the image for ``conv="fft"``; as many as the kernel has, where that has more.
+    fix_fingers
+        Leave the few largest eigenvalues that spoil a fit out of it: columns `num_fingers` and `raw_alpha`, which is alpha
+        with them. What is left out, and how to read this and the next two, is in `docs/measures.md`.
+    farms
+        Also estimate alpha over square windows of each matrix (FARMS), so that layers of other shapes compare.
+    vectors
+        How many leading singular vectors of each matrix are measured for localisation; 0: none.
     base
         The model that the low-rank adapters of `model` change: rows for the weights before and after
         (`docs/adapters.md`).
@@ -123,7 +133,7 @@ def analyze(
     'success'
     """
     options = Options(layers, conv, gates, precision, method, min_evals, layout, backend, gof, tails, seed, null)
-    options = replace(options, heads=heads, fft_size=fft_size)
+    options = replace(options, heads=heads, fft_size=fft_size, fix_fingers=fix_fingers, farms=farms, vectors=vectors)
     return analyze_models([model], options, base=base, labels=[label], run_dir=run_dir, progress=progress)[0]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from threadpoolctl import threadpool_limits
 
+from spectra.engine.farms import window_count
 from spectra.engine.host import host_spectrum
 from spectra.engine.options import Options
 from spectra.engine.padding import Shape, choose_buckets, choose_groups, choose_lengths, pad_to
@@ -209,5 +210,8 @@ def choose_backend(options: Options, plan: Plan) -> Backend:
     if name == "lapack":
         return LapackBackend(lengths)
     computed = [((n, m), count) for count, n, m in (view.computed for view in plan.views()) if count]
+    if options.farms:
+        windows = (window_count(view) for view in plan.views() if view.formed)
+        computed += [((side, side), number) for number, side in windows]
     buckets = choose_buckets(shape for shape, count in computed for _ in range(count))
     return JaxBackend(buckets, lengths, choose_groups(buckets, computed))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from spectra.engine.esd import ESD
+from spectra.engine.esd import ESD, eigenvalue_error
+from spectra.engine.hill import hill
 from spectra.engine.verdict import ENOUGH, rejects_power_law
 from spectra.models.matrices import MatrixView
 
@@ -25,6 +26,8 @@ def spectral_columns(esd: ESD, view: MatrixView) -> dict[str, Column]:
     fit = _fit_columns(esd, largest)
     return {
         **fit,
+        **_finger_columns(esd),
+        "hill_alpha": hill(evals, eigenvalue_error(largest, float(esd.floor.max()), esd.route)),
         "lambda_max": largest,
         "sv_max": float(esd.singular_values.max()),
         "sv_min": None if unresolved else float(esd.singular_values.min()),
@@ -66,20 +69,29 @@ def _fit_columns(esd: ESD, largest: float) -> dict[str, Column]:
     if fit.n_tail < 2:
         names = ("alpha", "xmin", "xmax", "D", "sigma", "num_pl_spikes", "alpha_weighted", "log_alpha_norm")
         return dict.fromkeys(names)
-    alpha = float(fit.alpha)
+    alpha, left_out = float(fit.alpha), esd.fingers.number if esd.fingers else 0
     evals = np.square(esd.singular_values)
     # log₁₀ Σ λ^alpha with the largest factored out: alphas of 50 would overflow otherwise.
     ratios = evals[evals > 0] / largest
     return {
         "alpha": alpha,
         "xmin": float(fit.xmin),
-        "xmax": largest,
+        "xmax": float(np.partition(evals, -left_out - 1, axis=None)[-left_out - 1]) if left_out else largest,
         "D": float(fit.ks),
         "sigma": float(fit.sigma),
         "num_pl_spikes": int(fit.n_tail),
         "alpha_weighted": alpha * np.log10(largest).item(),
         "log_alpha_norm": float(np.log10(np.sum(ratios**alpha)) + alpha * np.log10(largest)),
     }
+
+
+def _finger_columns(esd: ESD) -> dict[str, Column]:
+    """What was left out of the fit; nothing where it was not asked for."""
+    if esd.fingers is None:
+        return {}
+    number, raw_alpha = esd.fingers
+    known = not np.isnan(raw_alpha)
+    return {"num_fingers": number if known else None, "raw_alpha": raw_alpha if known else None}
 
 
 def _log10(value: float) -> float | None:

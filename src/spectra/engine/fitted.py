@@ -25,6 +25,7 @@ from spectra.kernels import (
     fit_tail,
 )
 from spectra.kernels.bootstrap import fit_replicates, goodness_from, intervals_from
+from spectra.kernels.fingers import FingerFit, fit_without_fingers
 from spectra.kernels.status import FitStatus
 
 ALTERNATIVES: tuple[Family, ...] = tuple(family for family in FAMILIES if family != "power_law")
@@ -48,11 +49,28 @@ class Sample(NamedTuple):
         unit = float(np.exp2(np.floor(np.log2(values.max())))) if values.size else 1.0
         return cls(pad_to((values / unit).astype(dtype), (size,)), np.arange(size) < values.size, unit)
 
+    def without(self, largest: int) -> Sample:
+        """The same sample less so many of its largest values."""
+        if not largest:
+            return self
+        kept = np.sort(self.values[self.inside])[:-largest]
+        size = self.values.size
+        return Sample(pad_to(kept, (size,)), np.arange(size) < kept.size, self.unit)
+
 
 def fit_sample(sample: Sample) -> PowerLawFit:
     """The power-law fit, in the units of the data."""
-    fit = fetch(lambda: _fit(sample.values, sample.inside))
-    return fit._replace(xmin=np.asarray(fit.xmin, np.float64) * sample.unit)
+    return _in_units(fetch(lambda: _fit(sample.values, sample.inside)), sample.unit)
+
+
+def fit_less_fingers(sample: Sample) -> FingerFit:
+    """The power-law fit without the few largest values that spoil it, in the units of the data."""
+    found = fetch(lambda: _fit_less_fingers(sample.values, sample.inside))
+    return found._replace(fit=_in_units(found.fit, sample.unit), raw=_in_units(found.raw, sample.unit))
+
+
+def _in_units(fit: PowerLawFit, unit: float) -> PowerLawFit:
+    return fit._replace(xmin=np.asarray(fit.xmin, np.float64) * unit)
 
 
 def no_fit(status: FitStatus) -> PowerLawFit:
@@ -134,6 +152,7 @@ def _known(value: np.ndarray | float) -> float | None:
 
 
 _fit = jax.jit(lambda x, where: fit_power_law(x, where))
+_fit_less_fingers = jax.jit(lambda x, where: fit_without_fingers(x, where))
 
 
 @partial(jax.jit, static_argnames="families")

@@ -13,13 +13,16 @@ from spectra.engine.backends import Backend
 from spectra.engine.columns import spectral_columns, warnings
 from spectra.engine.entries import describe_entries
 from spectra.engine.esd import ESD, pooled_esd
+from spectra.engine.farms import farms_columns
 from spectra.engine.fitted import Columns, Params, bootstrapped, rivals, verdict_columns
+from spectra.engine.localised import localisation_columns
 from spectra.engine.null import null_columns
 from spectra.engine.operator import measured_by
 from spectra.engine.options import Options, Precision
 from spectra.engine.plan import Step
 from spectra.engine.weight_tails import weight_tails
 from spectra.kernels import Histogram
+from spectra.models.matrices import MatrixView
 from spectra.models.source import Array
 from spectra.report.result import LayerResult, Metric, WeightHistogram
 
@@ -56,10 +59,9 @@ def measure(step: Step, tensor: Array, options: Options, backend: Backend, alone
             trust, params = _trust(step, esd, options)
             tails = weight_tails(weights) if options.tails and shown else {}
         entries = (counted.result() if counted else describe_entries(weights)) if shown else None
-        if options.null and esd is not None and entries is not None and view is not None and view.formed:
-            kurtosis = entries.columns["kurtosis"]
+        if esd is not None and entries is not None and view is not None and view.formed:
             with _in(options.precision):
-                trust |= null_columns(weights, esd, view, kurtosis, options, backend, step.layer.name)
+                trust |= _of_matrices(step, weights, esd, view, entries.columns["kurtosis"], options, backend)
     metrics: dict[str, Metric] = {}
     status, warning = "success", ""
     if esd is not None and view is not None:
@@ -79,6 +81,26 @@ def measure(step: Step, tensor: Array, options: Options, backend: Backend, alone
         None if esd is None else esd.eigenvalues,
         params,
     )
+
+
+def _of_matrices(
+    step: Step,
+    weights: np.ndarray,
+    esd: ESD,
+    view: MatrixView,
+    kurtosis: float | int | None,
+    options: Options,
+    backend: Backend,
+) -> Columns:
+    """What only matrices that are formed have."""
+    found: Columns = {}
+    if options.farms:
+        found |= farms_columns(weights, backend)
+    if options.vectors:
+        found |= localisation_columns(weights, view, options.vectors, backend)
+    if options.null:
+        found |= null_columns(weights, esd, view, kurtosis, options, backend, step.layer.name)
+    return found
 
 
 def _in(precision: Precision) -> AbstractContextManager[Any]:

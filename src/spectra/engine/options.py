@@ -58,6 +58,12 @@ class Options:
         ``fold``: attention kernels with an axis of heads are one matrix; ``split``: each head is one of its own.
     fft_size
         Pixels a side of the image that ``conv="fft"`` takes; as many as the kernel has, where that has more.
+    fix_fingers
+        Whether the few largest eigenvalues that spoil a power-law fit are left out of it.
+    farms
+        Whether alpha is also estimated over square windows of the matrix, which makes layers of other shapes compare.
+    vectors
+        How many leading singular vectors are measured for localisation; 0: none.
     seed
         Of everything random. Each layer's numbers depend on it and on the layer's name, not on the other layers.
     """
@@ -76,6 +82,9 @@ class Options:
     null: bool = False
     heads: Heads = "fold"
     fft_size: int = 16
+    fix_fingers: bool = False
+    farms: bool = False
+    vectors: int = 0
 
     def __post_init__(self) -> None:
         kinds = {"conv": Conv, "gates": Gates, "precision": Precision, "method": Method, "layout": Layout}
@@ -89,6 +98,7 @@ class Options:
             ("gof", 0, MOST_REPLICATES),
             ("seed", 0, 2**32 - 1),
             ("fft_size", 1, 4096),
+            ("vectors", 0, None),
         ):
             value = getattr(self, name)
             whole = isinstance(value, Integral) and not isinstance(value, bool)
@@ -97,7 +107,7 @@ class Options:
                 raise InputError(f"{name}={value!r} must be a whole number {limits}")
         if 0 < self.gof < FEWEST_REPLICATES:
             raise InputError(f"gof={self.gof} replicates tell nothing: give {FEWEST_REPLICATES} or more, or 0 for none")
-        for name in ("tails", "null"):
+        for name in ("tails", "null", "fix_fingers", "farms"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name}={getattr(self, name)!r} must be True or False")
         patterns = not isinstance(self.layers, str) and isinstance(self.layers, Iterable)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from spectra.engine.farms import window_count
 from spectra.engine.host import gram_numbers
 from spectra.engine.operator import preparation, working_bytes
 from spectra.engine.options import Options
@@ -193,13 +194,22 @@ def _step(index: int, layer: Layer, options: Options) -> Step:
         return Step(index, layer, "entries", note, entries, copied + sorted_part)
     _, n, m = layer.view.computed
     work = options.dtype.itemsize * gram_numbers(n, m) + working_bytes(layer.view)
-    null = options.null and layer.view.formed
-    extra = whole * (2 * null + 4 * options.tails)  # shuffled copies; both sides, sorted
-    flops = entries + _spectrum_flops(layer.view) * (2 if null else 1)
+    asked = (options.null, options.farms, options.vectors > 0)
+    null, farms, vectors = (wanted and layer.view.formed for wanted in asked)
+    extra = whole * (2 * null + 2 * farms + 4 * options.tails)  # shuffled copies; windows; both sides, sorted
+    flops = entries + _spectrum_flops(layer.view) * (1 + null + vectors)
+    flops += _window_flops(layer.view) if farms else 0
     return Step(index, layer, "analyze", layer.note, flops, copied + max(sorted_part, work) + extra)
 
 
 def _spectrum_flops(view: MatrixView) -> float:
-    count, n, m = (float(number) for number in view.computed)
-    reduced = count * (n * m**2 + REDUCTION_SLOWDOWN * 4 / 3 * m**3)
-    return preparation(view) + reduced + FLOPS_PER_VALUE * view.num_evals
+    return preparation(view) + _matrix_flops(*view.computed) + FLOPS_PER_VALUE * view.num_evals
+
+
+def _window_flops(view: MatrixView) -> float:
+    number, side = window_count(view)
+    return _matrix_flops(number * view.rf, side, side)
+
+
+def _matrix_flops(count: float, n: float, m: float) -> float:
+    return count * (n * m**2 + REDUCTION_SLOWDOWN * 4 / 3 * m**3)

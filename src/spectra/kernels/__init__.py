@@ -3,12 +3,14 @@
 `histogram` and `moments` describe weight entries, `sparsity` how many of them are small, `spectrum` gives singular
 values with an account of their accuracy, `power_law` fits the tail. `tails` has the other families, `compare` holds
 them against each other, `bootstrap` tells how far a fit can be trusted. `random_matrix` and `permutation` tell signal
-from noise, `farms` and `hill` are other estimators of alpha. They know of no file, layer or model.
+from noise, `farms` and `hill` are other estimators of alpha, `fingers` fits without a few outliers. They know of no
+file, layer or model.
 """
 
 from spectra.kernels.bootstrap import FitIntervals, GoodnessOfFit, fit_intervals, goodness_of_fit
 from spectra.kernels.compare import Comparison, compare_tails
 from spectra.kernels.farms import Farms, farms_alpha, farms_eigenvalues, farms_windows
+from spectra.kernels.fingers import FingerFit, fit_without_fingers
 from spectra.kernels.hill import hill_alpha
 from spectra.kernels.histogram import (
     Histogram,
@@ -43,6 +45,7 @@ __all__ = [
     "Comparison",
     "Family",
     "Farms",
+    "FingerFit",
     "FitIntervals",
     "FitStatus",
     "GoodnessOfFit",
@@ -68,6 +71,7 @@ __all__ = [
     "fit_power_law",
     "fit_student_t",
     "fit_tail",
+    "fit_without_fingers",
     "gini",
     "goodness_of_fit",
     "hill_alpha",

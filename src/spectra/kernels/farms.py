@@ -121,7 +121,7 @@ def farms_alpha(
 
     Notes
     -----
-    For noise alpha is that of the Marchenko–Pastur law of the ratio, 2.11 for 1 and 2.70 for 2, whatever the shape of
+    For noise alpha is that of the Marchenko–Pastur law of the ratio, 2.12 for 1 and 2.71 for 2, whatever the shape of
     the matrix. The paper averages the densities of the windows, which is pooling, and takes windows of a fixed number
     of rows at a fixed number of places; `width` and `most` do that.
 

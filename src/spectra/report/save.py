@@ -26,6 +26,7 @@ INTEGERS = {
     *("matrices", "order", "right_n_tail", "left_n_tail", "num_spikes", "rand_num_spikes", "top"),
 }
 TEXTS = {"name", "model", "kind", "role", "shape", "dtype", "status", "warning", "method", "action", "note", "bucket"}
+    *("num_fingers", "num_vectors"),
 TEXTS |= {"verdict", "right_verdict", "left_verdict", "against"}
 
 
