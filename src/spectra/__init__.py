@@ -9,6 +9,7 @@ from spectra.errors import CheckpointError, InputError, OutputError, SpectraErro
 
 if TYPE_CHECKING:
     from spectra.engine.analyze import analyze
+    from spectra.engine.clean import clean
     from spectra.engine.compare import compare
     from spectra.engine.describe import describe
     from spectra.engine.progress import Progress
@@ -48,14 +49,18 @@ if TYPE_CHECKING:
         spectrum,
         tail_ccdf,
     )
+    from spectra.report.cleaning import Cleaning, LayerCleaning
     from spectra.report.comparison import LayerComparison, ModelComparison
     from spectra.report.result import LayerResult, Report
 
 _ELSEWHERE = {
     "analyze": "spectra.engine.analyze",
+    "clean": "spectra.engine.clean",
     "compare": "spectra.engine.compare",
     "describe": "spectra.engine.describe",
     "Progress": "spectra.engine.progress",
+    "Cleaning": "spectra.report.cleaning",
+    "LayerCleaning": "spectra.report.cleaning",
     "LayerComparison": "spectra.report.comparison",
     "LayerResult": "spectra.report.result",
     "ModelComparison": "spectra.report.comparison",
@@ -66,6 +71,7 @@ __all__ = [
     "FAMILIES",
     "PARAMETERS",
     "CheckpointError",
+    "Cleaning",
     "Comparison",
     "FitIntervals",
     "FitStatus",
@@ -73,6 +79,7 @@ __all__ = [
     "Histogram",
     "InputError",
     "Laplace",
+    "LayerCleaning",
     "LayerComparison",
     "LayerResult",
     "ModelComparison",
@@ -87,6 +94,7 @@ __all__ = [
     "StudentT",
     "TailFit",
     "analyze",
+    "clean",
     "compare",
     "compare_tails",
     "describe",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from spectra.cli_clean import clean_command
 from spectra.cli_compare import compare_command
 from spectra.errors import InputError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from spectra.engine.progress import Progress
+    from spectra.report.cleaning import Cleaning
     from spectra.report.result import Report
     from spectra.report.save import Table
 
@@ -226,7 +228,7 @@ def _processes(several: bool) -> Iterator[bool]:
         os.close(results)
 
 
-def _complain_of_failed(reports: Sequence[Report], limit: int = 5) -> int:
+def _complain_of_failed(reports: Sequence[Report | Cleaning], limit: int = 5) -> int:
     failed = [(report.label, layer) for report in reports for layer in report if layer.status == "failed"]
     for label, layer in failed[:limit]:
         _complain(layer.warning if label in layer.warning else f"{label}: {layer.name}: {layer.warning}")
@@ -318,4 +320,5 @@ def _use_compilation_cache() -> None:
     jax.config.update("jax_compilation_cache_dir", str(place))
 
 
-spectra.add_command(compare_command())  # shares options with those above
+spectra.add_command(clean_command())  # shares options with those above, as the next
+spectra.add_command(compare_command())

@@ -17,6 +17,8 @@ from spectra.report.result import LayerResult, Metric, Report
 if TYPE_CHECKING:
     import pandas as pd
 
+    from spectra.report.cleaning import Cleaning, LayerCleaning
+
 TABLE_SUFFIXES = (".csv", ".json", ".parquet")
 HTML_SUFFIXES = (".html", ".htm")
 
@@ -24,6 +26,8 @@ INTEGERS = {
     *("depth", "M", "N", "rf", "num_evals", "num_pl_spikes"),
     *("matrix_rank", "rank_loss", "weak_rank_loss", "num_unresolved", "detX_num", "count"),
     *("matrices", "order", "right_n_tail", "left_n_tail", "num_spikes", "rand_num_spikes", "top"),
+    *("removed_entries", "removed_means", "kept_components", "removed_components"),
+    *(f"{name}_{side}" for name in ("num_pl_spikes", "num_spikes", "rand_num_spikes") for side in "ab"),
 }
 TEXTS = {"name", "model", "kind", "role", "shape", "dtype", "status", "warning", "method", "action", "note", "bucket"}
     *("num_fingers", "num_vectors"),
@@ -34,7 +38,7 @@ Table: TypeAlias = dict[str, list[Metric]]
 """Columns by name, all of one length; None where a value is missing."""
 
 
-def to_table(reports: Sequence[Report]) -> Table:
+def to_table(reports: Sequence[Report | Cleaning]) -> Table:
     """One table of all layers of all reports; the column `model` tells them apart."""
     rows = [_row(report.label, layer) for report in reports for layer in report]
     columns = dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row)
@@ -54,7 +58,7 @@ def to_frame(table: Table) -> pd.DataFrame:
     return frame
 
 
-def _row(label: str, layer: LayerResult) -> dict[str, Metric]:
+def _row(label: str, layer: LayerResult | LayerCleaning) -> dict[str, Metric]:
     return {
         "name": layer.name,
         "model": label,
