@@ -28,9 +28,9 @@ INTEGERS = {
     *("matrices", "order", "right_n_tail", "left_n_tail", "num_spikes", "rand_num_spikes", "top"),
     *("removed_entries", "removed_means", "kept_components", "removed_components"),
     *(f"{name}_{side}" for name in ("num_pl_spikes", "num_spikes", "rand_num_spikes") for side in "ab"),
+    *("num_fingers", "num_vectors"),
 }
 TEXTS = {"name", "model", "kind", "role", "shape", "dtype", "status", "warning", "method", "action", "note", "bucket"}
-    *("num_fingers", "num_vectors"),
 TEXTS |= {"verdict", "right_verdict", "left_verdict", "against"}
 
 
