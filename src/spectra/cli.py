@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from spectra.cache import use_compilation_cache as _use_compilation_cache
 from spectra.cli_clean import clean_command
 from spectra.cli_compare import compare_command
+from spectra.cli_study import study_command
 from spectra.errors import InputError
 
 if TYPE_CHECKING:
@@ -150,8 +152,6 @@ def spectra() -> None:
 )
 @click.option("--tails", is_flag=True, help="Fit the tails of the weight entries too.")
 @click.option("--null", is_flag=True, help="Hold each spectrum against noise: bulk, spikes, shuffled entries.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
-@click.option("--distributed", is_flag=True, help="Be one of several processes (scripts/launch, srun, mpirun).")
 @click.option("--fix-fingers", is_flag=True, help="Leave the few top eigenvalues that spoil a fit out of it.")
 @click.option("--farms", is_flag=True, help="Alpha over square windows too, which does not depend on the shape.")
 @click.option(
@@ -161,6 +161,8 @@ def spectra() -> None:
     metavar="K",
     help="Localisation of the K leading singular vectors.",
 )
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
+@click.option("--distributed", is_flag=True, help="Be one of several processes (scripts/launch, srun, mpirun).")
 @_base
 @_shared
 def analyze(
@@ -303,22 +305,7 @@ def _refuse_overwrite(target: Path, models: Sequence[str]) -> None:
             raise InputError(f"{target}: is the model itself; write the result to another file")
 
 
-def _use_compilation_cache() -> None:
-    """Keep compiled programs between runs of the program; the library never does this on import."""
-    import jax
-
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        return
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))  # to be ignored unless absolute, says its specification
-    try:
-        place = (given if given.is_absolute() else Path.home() / ".cache") / "spectra" / "jax"
-        place.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):
-        return  # a read-only home, or none at all, costs compile time and nothing else
-    jax.config.update("jax_compilation_cache_dir", str(place))
-
-
-spectra.add_command(clean_command())  # shares options with those above, as the next
+# They share options with those above.
+spectra.add_command(clean_command())
 spectra.add_command(compare_command())
+spectra.add_command(study_command())

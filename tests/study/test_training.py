@@ -92,7 +92,7 @@ def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch: pytest
 @pytest.mark.parametrize("depth", [1, 3, 12])
 def test_names_and_shapes_of_the_parameters(depth: int):
     ones = jax.nn.initializers.ones
-    model = MLP(depth, 20, rngs=nnx.Rngs(0), num_classes=7, in_features=9, kernel_init=ones)
+    model = MLP(depth, 20, rngs=nnx.Rngs(0), num_classes=7, in_features=9, init=ones)
     sizes = [9, *[20] * depth, 7]
     expected = {f"layers.{i}.kernel": (sizes[i], sizes[i + 1]) for i in range(depth + 1)}
     expected |= {f"layers.{i}.bias": (sizes[i + 1],) for i in range(depth + 1)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -72,3 +73,30 @@ def load_digits(seed: int, test_share: float = 0.2) -> Dataset:
     except ValueError as error:  # fewer images in one part than there are classes, or a negative seed
         raise InputError(f"digits cannot be split with seed {seed} and test_share {test_share}: {error}") from error
     return Dataset(train_x, train_y, test_x, test_y)
+
+
+def smaller(data: Dataset, factor: int) -> Dataset:
+    """Square images with their sides divided by `factor`: each pixel the mean of a square of them."""
+    return data._replace(train_x=_pooled(data.train_x, factor), test_x=_pooled(data.test_x, factor))
+
+
+def _pooled(x: np.ndarray, factor: int) -> np.ndarray:
+    side = math.isqrt(x.shape[1])
+    if side**2 != x.shape[1] or factor < 1 or side % factor:
+        raise InputError(f"images of {x.shape[1]} pixels are no squares whose side {factor} divides")
+    small = side // factor
+    return x.reshape(-1, small, factor, small, factor).mean(axis=(2, 4)).reshape(-1, small * small)
+
+
+def first_images(data: Dataset, count: int, seed: int) -> Dataset:
+    """A random `count` of the training images, the same for the same seed; the test images stay."""
+    if not 0 < count <= len(data.train_y):
+        raise InputError(f"{count} training images were asked for, but there are {len(data.train_y)}")
+    chosen = np.random.default_rng([seed, 1]).permutation(len(data.train_y))[:count]
+    return data._replace(train_x=data.train_x[chosen], train_y=data.train_y[chosen])
+
+
+def random_labels(data: Dataset, seed: int) -> Dataset:
+    """The same images with their classes dealt out anew, in both parts: nothing can be learned but by heart."""
+    rng = np.random.default_rng([seed, 2])
+    return data._replace(train_y=rng.permutation(data.train_y), test_y=rng.permutation(data.test_y))
