@@ -19,6 +19,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 EXAMPLES = [
     "spectra.engine.analyze",
+    "spectra.engine.clean",
     "spectra.engine.compare",
     "spectra.kernels.between",
     "spectra.kernels.conv_spectrum",
