@@ -69,8 +69,8 @@ def compare_command() -> click.Command:
         from spectra.engine.compare import compare_models
         from spectra.engine.options import Options
         from spectra.report.comparison_table import print_comparison
+        from spectra.report.figures.style import FIGURE_SUFFIXES, save_figure
         from spectra.report.save import TABLE_SUFFIXES, check_writable
-        from spectra.report.trajectory import FIGURE_SUFFIXES, save_figure
 
         options = Options(**choices)
         places = None if steps is None else _numbers(steps)

@@ -16,7 +16,7 @@ from spectra.engine.compare import compare
 from spectra.errors import InputError, OutputError
 from spectra.report.comparison import ModelComparison
 from spectra.report.comparison_table import print_comparison
-from spectra.report.trajectory import save_figure
+from spectra.report.figures import save_figure
 
 RNG = np.random.default_rng(5)
 

@@ -1,5 +1,6 @@
-"""The figures draw the numbers of the layer, and say in words where there is nothing to draw."""
+"""The figures of a layer draw its numbers, and say in words where there is nothing to draw."""
 
+import functools
 import pickle
 import threading
 
@@ -7,18 +8,9 @@ import numpy as np
 import pytest
 
 from spectra.errors import InputError
-from spectra.report.curves import log_density, network_order, short_name
-from spectra.report.figures import (
-    plot_ccdf,
-    plot_depth,
-    plot_esd,
-    plot_families,
-    plot_histogram,
-    plot_layer,
-    plot_p_values,
-    plot_xmin,
-)
-from spectra.report.result import LayerResult, Report, WeightHistogram
+from spectra.report.curves import bulk_histogram, bulk_law, log_density, short_name
+from spectra.report.figures import plot_bulk, plot_ccdf, plot_esd, plot_families, plot_histogram, plot_layer, plot_xmin
+from spectra.report.result import LayerResult, WeightHistogram
 
 
 def fit(values):
@@ -33,10 +25,16 @@ def fit(values):
     return best
 
 
-def make_layer(name="block.0.kernel", rows=300, columns=150, df=3.0, seed=0, **changes):
-    weights = 0.05 * np.random.default_rng(seed).standard_t(df, (rows, columns)).astype(np.float32)
+@functools.cache
+def analyzed(df):
+    """Weights, eigenvalues and fit, once for all layers of a kind."""
+    weights = 0.05 * np.random.default_rng(0).standard_t(df, (300, 150)).astype(np.float32)
     values = np.linalg.svd(weights.astype(np.float64), compute_uv=False)[::-1] ** 2
-    distance, alpha, xmin, tail = fit(values)
+    return weights, values, fit(values)
+
+
+def make_layer(name="block.0.kernel", df=3.0, **changes):
+    weights, values, (distance, alpha, xmin, tail) = analyzed(df)
     counts, edges = np.histogram(weights, 80)
     metrics = {"count": weights.size, "mean": float(weights.mean()), "std": float(weights.std())}
     metrics |= {
@@ -147,9 +145,9 @@ def test_histogram_names_what_is_out_of_range():
 def test_axes_are_labelled():
     figure = plot_layer(make_layer())
     labels = [(ax.get_xlabel(), ax.get_ylabel()) for ax in figure.axes]
-    assert labels[0] == ("weight w", "number of weights")
-    assert labels[1] == ("eigenvalue λ of WᵀW", "density")
-    assert labels[2] == ("eigenvalue λ of WᵀW", "P(Λ ≥ λ)")
+    assert labels[0] == ("weight w", "number of weights in a bin")
+    assert labels[1] == ("eigenvalue λ of WᵀW (weight²)", "density of eigenvalues (1/weight²)")
+    assert labels[2] == ("eigenvalue λ of WᵀW (weight²)", "P(Λ ≥ λ)")
     assert [ax.get_xscale() for ax in figure.axes] == ["linear", "log", "log"]
 
 
@@ -248,43 +246,12 @@ def test_notebooks_can_show_it_and_it_pickles():
 
 def test_threads_draw_without_pyplot():
     drawn = []
-    threads = [
-        threading.Thread(target=lambda: drawn.append(plot_layer(make_layer(rows=40, columns=30)))) for _ in range(3)
-    ]
+    threads = [threading.Thread(target=lambda: drawn.append(plot_layer(make_layer()))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(drawn) == 3
-
-
-def test_depth_shows_layers_in_network_order():
-    names = ["embed", "h.0.w", "h.10.w", "h.2.w", "head", "h.0.b"]
-    depths = [None, 0, 10, 2, None, 0]
-    layers = [
-        make_layer(name, depth=depth, rows=40, columns=30, metrics={"alpha": float(i + 2), "sigma": 0.5})
-        for i, (name, depth) in enumerate(zip(names, depths, strict=True))
-    ]
-    layers[-1] = bare("h.0.b", kind="bias", depth=0)
-    assert [layer.name for layer in network_order(layers)] == ["embed", "h.0.w", "h.0.b", "h.2.w", "h.10.w", "head"]
-    figure = plot_depth(Report("model", tuple(layers)), ("alpha", "gini"))
-    figure.canvas.draw()
-    x, alpha = lines(figure.axes[0])["value"]
-    np.testing.assert_array_equal(x, range(5))  # the bias has no place on the axis
-    np.testing.assert_array_equal(alpha, [2, 3, 5, 4, 6])
-    assert words(figure) == ["no layer has gini"]
-
-
-def test_depth_rings_warnings_and_takes_a_log_axis_for_wild_exponents():
-    layers = [make_layer(f"l{i}", metrics={"alpha": a}, warning=w) for i, (a, w) in enumerate([(3, ""), (90, "w")])]
-    (ax,) = plot_depth(Report("model", tuple(layers)), ("alpha",)).axes
-    np.testing.assert_array_equal(lines(ax)["warning"], [[1], [90]])
-    assert ax.get_yscale() == "log"
-
-
-def test_depth_of_nothing():
-    plot_depth(Report("empty", ())).canvas.draw()
-    plot_depth(Report("biases", (bare(),))).canvas.draw()
 
 
 def test_families_are_drawn_from_xmin_on_as_a_share_of_the_whole():
@@ -322,9 +289,49 @@ def test_many_candidates_are_thinned_out():
     assert x.size == 400 and x[0] == values[0] and x[-1] == values[-2]
 
 
-def test_p_values_of_a_network():
-    layers = [make_layer(str(i), metrics={"gof_p": p}) for i, p in enumerate((0.0, 0.05, 0.1, 0.5, 1.0))]
-    (ax,) = plot_p_values(Report("net", (*layers, bare()))).axes
-    assert [bar.get_height() for bar in ax.patches if bar.get_width() > 0.09] == [2, 1, 0, 0, 0, 1, 0, 0, 0, 1]
-    assert any("3 rejected" in label for label in lines(ax))
-    assert words(plot_p_values(Report("net", (bare(),)))) == ["no p-values: analyze with gof=1000"]
+def noisy(rows=400, columns=200, spike=0.0, **metrics):
+    """Gaussian entries with one direction added, and what `--null` would say of them."""
+    rng = np.random.default_rng(1)
+    weights = 0.1 * rng.standard_normal((rows, columns))
+    weights += spike * np.outer(rng.standard_normal(rows), rng.standard_normal(columns)) / (rows * columns) ** 0.5
+    values = np.linalg.svd(weights, compute_uv=False)[::-1] ** 2
+    told = {"N": rows, "M": columns, "rf": 1, "num_evals": columns, "sigma_mp": 0.1, "num_spikes": int(spike > 0)}
+    told |= {"bulk_edge": 1.02 * 0.01 * (rows**0.5 + columns**0.5) ** 2}
+    return make_layer(eigenvalues=values, metrics=told | metrics)
+
+
+def test_the_law_of_the_bulk_is_marchenko_and_pastur():
+    law = bulk_law(noisy(num_spikes=0), 4001)
+    lower, upper = (0.01 * (400**0.5 + sign * 200**0.5) ** 2 for sign in (-1, 1))
+    x = np.linspace(lower, upper, 20_001)[1:-1]
+    expected = np.sqrt((upper - x) * (x - lower)) / (2 * np.pi * 0.01 * 200 * x)
+    np.testing.assert_allclose(np.interp(x, law.x, law.density)[100:-100], expected[100:-100], rtol=1e-4)
+    assert np.sum((law.density[1:] + law.density[:-1]) / 2 * np.diff(law.x)) == pytest.approx(1, abs=1e-5)
+
+
+def test_spikes_leave_their_share_and_a_smaller_matrix_to_the_bulk():
+    law = bulk_law(noisy(num_spikes=20), 4001)
+    assert np.sum((law.density[1:] + law.density[:-1]) / 2 * np.diff(law.x)) == pytest.approx(0.9, abs=1e-5)
+    np.testing.assert_allclose(law.x[-1], 0.01 * (380**0.5 + 180**0.5) ** 2, rtol=1e-5)
+    pooled = bulk_law(noisy(num_spikes=20, rf=4, num_evals=800), 4001)
+    np.testing.assert_allclose(pooled.x[-1], 0.01 * (395**0.5 + 195**0.5) ** 2, rtol=1e-5)
+
+
+def test_noise_is_drawn_over_the_spectrum_with_its_edge_and_spikes():
+    layer = noisy(spike=8.0)
+    edge = layer.metrics["bulk_edge"]
+    for ax in (plot_esd(layer).axes[0], plot_bulk(layer).axes[0]):
+        drawn = lines(ax)
+        np.testing.assert_array_equal(drawn["1 spikes"][0], layer.eigenvalues[layer.eigenvalues > edge])
+        np.testing.assert_array_equal(drawn[f"edge of noise {edge:.3g}"][0], [edge, edge])
+        np.testing.assert_allclose(drawn["noise (Marchenko–Pastur)"], bulk_law(layer)[:2])
+    heights, edges, _ = plot_bulk(layer).axes[0].patches[0].get_data()
+    # On a sample of 200 the histogram is the law within its scatter: the two areas differ by less than 3 %.
+    inside = edges[:-1] < bulk_law(layer).x[-1]
+    assert np.sum((heights * np.diff(edges))[inside]) == pytest.approx(0.995, abs=0.03)
+    assert edges[0] == 0 and edges[-1] < layer.eigenvalues[-1]
+    assert bulk_histogram(layer).beyond == 1
+    assert words(plot_bulk(make_layer())) == ["no bulk: analyze with null=True"]
+    assert words(plot_bulk(bare())) == ["no spectrum (dense)"]
+    zeros = noisy(sigma_mp=None, bulk_edge=None)
+    assert bulk_law(zeros) is None and words(plot_bulk(zeros))

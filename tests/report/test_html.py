@@ -6,14 +6,15 @@ import json
 import re
 import subprocess
 import sys
-import time
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
-from spectra.report.html import COLUMNS, MAX_BARS, MAX_BINS, MAX_POINTS, NOTES, TOP_RANKS, render_html
+from spectra.report.page.html import render_html
+from spectra.report.page.record import MAX_BARS, MAX_BINS, MAX_POINTS, TOP_RANKS, _number, _numbers
 from spectra.report.result import LayerResult, Report, WeightHistogram
+from spectra.report.words import NOTES
 
 NASTY = "</script><img src=x onerror=alert(1)>"
 VOID = {"meta", "link", "img", "br", "input", "hr"}
@@ -93,7 +94,6 @@ def test_page_is_a_complete_document():
     assert "My <model>" in page.text
     assert [name for name, _ in page.tags].count("h1") == 1
     assert "viewport" in [attrs.get("name") for attrs in page.all("meta")]
-    assert [th.get("data-key") for th in page.all("th")] == [column.key for column in COLUMNS]
     assert data["notes"].keys() == NOTES.keys()
     assert "Permission is hereby granted" in page.comments  # uPlot's license travels with it
     text.encode("utf-8")
@@ -210,11 +210,14 @@ def test_density_histogram_and_fit():
         ({}, [], 0),
         ({"warning": "over-trained"}, ["over-trained"], 2),
         ({"warning": "under-trained; too few"}, ["under-trained", "too few"], 2),
+        ({"warning": "better: lognormal; too few"}, ["better:", "too few"], 2),
         ({"warning": "too few"}, ["too few"], 1),
         ({"warning": "not a power law"}, ["not a power law"], 2),
         ({"warning": "no fit"}, ["no fit"], 1),
         ({"warning": "something new"}, ["other"], 1),
-        ({"metrics": {"num_unresolved": 3}}, ["unresolved"], 1),
+        ({"metrics": {"num_unresolved": 3}}, ["unresolved"], 0),
+        ({"metrics": {"num_spikes": 0, "rand_num_spikes": 0}}, ["no spikes"], 2),
+        ({"metrics": {"num_spikes": 4, "rand_num_spikes": 1}}, ["traps"], 1),
         ({"status": "skipped", "warning": "fewer than 10 eigenvalues"}, [], 0),
         ({"status": "failed", "warning": "holds NaN"}, ["failed"], 3),
     ],
@@ -235,8 +238,9 @@ def test_summary_counts():
     ]
     _, page, data = page_of(*layers, meta={"seconds": 1.23456789, "options": {"conv": "pool"}})
     report = data["reports"][0]
-    expected = {"layers": 5, "with a spectrum": 3, "median α": "3", "warnings": 2, "failed": 1}
-    assert report["summary"] == expected
+    expected = {"layers": "5", "weights": "0", "with a spectrum": "3", "median α": "3", "median stable rank": "–"}
+    assert report["summary"] == expected | {"with warnings": "2", "failed": "1"}
+    assert report["verdicts"] == {"not tested": 3, "failed": 1}
     assert report["meta"] == {"seconds": "1.23457", "options": '{"conv": "pool"}'}
     assert "1.23457" in page.text
     assert [layer["empty"]["esd"] for layer in report["layers"]][3:] == ["analysis failed", "no spectrum (dense)"]
@@ -246,7 +250,7 @@ def test_several_reports_are_offered_by_buttons():
     reports = [Report(name, (make_layer(),), {}) for name in ("first", "second", "")]
     page = Page(render_html(reports, "title"))
     assert [attrs["data-report"] for attrs in page.all("button") if attrs.get("class") == "switch"] == ["0", "1", "2"]
-    assert "report 3" in page.text
+    assert "model 3" in page.text
 
 
 def test_nothing_to_show():
@@ -272,18 +276,85 @@ def test_odd_layers(changes):
     assert record["name"] == "block.0.kernel"
 
 
-def test_five_hundred_layers_stay_small():
-    layers = [make_layer(f"model.layers.{i}.mlp.kernel", size=4000, seed=i % 7, depth=i) for i in range(500)]
-    for layer in layers:
-        layer.metrics.update({f"metric_number_{i}": 1 / (i + 3) for i in range(40)})
-    start = time.perf_counter()
-    text = render_html([Report("big", tuple(layers), {})], "big")
-    assert len(text.encode("utf-8")) < 15e6
-    assert time.perf_counter() - start < 20
+def noisy_layer():
+    """What `--null` and `--gof` add to a layer."""
+    layer = make_layer(warning="better: exponential")
+    layer.metrics.update(rf=1, sigma_mp=0.01, bulk_edge=0.2, num_spikes=30, max_rand_eval=0.3, bulk_ks=0.02)
+    layer.metrics.update(verdict="better: exponential", R_exponential=-2.0, p_exponential=0.03, gof_p=0.2)
+    layer.families.update(power_law=(layer.metrics["alpha"],), exponential=(0.8,), lognormal=(np.nan, np.nan))
+    return layer
+
+
+def test_noise_and_families_come_with_the_layer():
+    layer = noisy_layer()
+    _, _, data = page_of(layer, make_layer("plain"))
+    record, plain = data["reports"][0]["layers"]
+    assert plain["bulk"] is None and plain["families"] is None
+    bulk = record["bulk"]
+    assert (bulk["edge"], bulk["spikes"], bulk["shuffled"]) == (0.2, 30, 0.3)
+    within = layer.eigenvalues[layer.eigenvalues <= bulk["edges"][-1]]
+    assert bulk["beyond"] == layer.eigenvalues.size - within.size
+    area = np.sum(np.diff(bulk["edges"]) * bulk["density"])
+    assert area == pytest.approx(within.size / layer.eigenvalues.size, rel=1e-4)
+    share = 80 / 300
+    x, p = np.array(record["families"]["x"]), np.array(record["families"]["p"]["exponential"])
+    np.testing.assert_allclose(p, share * np.exp(-0.8 * (x / x[0] - 1)), rtol=2e-3)
+    assert list(record["families"]["p"]) == ["exponential"]
+    assert [column["key"] for column in data["columns"] if column["shown"]][:6] == [
+        "name", "alpha", "sigma", "D", "num_pl_spikes", "verdict"
+    ]  # fmt: skip
+    assert {column["key"] for column in data["columns"]} >= {"R_exponential", "gof_p", "sigma_mp", "num_spikes"}
+
+
+def test_verdicts_are_put_in_words():
+    (record,) = shown(noisy_layer())
+    words = " ".join(record["words"])
+    assert (
+        "The tail follows the family exponential significantly better than a power law (R = -2.00, p = 0.03)." in words
+    )
+    assert "The power law by itself is not rejected (p = 0.2)." in words
+    assert "from the 80 largest of 300 eigenvalues" in words
+    assert "30 eigenvalues stand beyond the edge of the noise at λ = 0.2" in words
+    for verdict, expected in (
+        ("power law plausible", "A power law is plausible: the test does not reject it (p = 0.2)"),
+        ("not a power law", "The test rejects the power law (p = 0.2)"),
+        ("too few", "too short to tell"),
+        ("not tested", "--gof 1000 does"),
+    ):
+        layer = noisy_layer()
+        layer.metrics["verdict"] = verdict
+        (record,) = shown(layer)
+        assert any(expected in sentence for sentence in record["words"]), verdict
+
+
+def test_the_model_is_summed_up_in_words():
+    layers = [noisy_layer() for _ in range(3)] + [
+        make_layer(warning="over-trained", metrics={"alpha": 1.5, "num_spikes": 0})
+    ]
+    layers.append(make_layer(status="failed", warning="NaN", metrics={}, eigenvalues=None))
+    for layer, alpha in zip(layers, (2.0, 3.0, 4.0), strict=False):
+        layer.metrics["alpha"] = alpha
+    (report,) = page_of(*layers)[2]["reports"]
+    words = " ".join(report["words"])
+    assert (
+        "5 layers with 15,000 weights. 4 of them are matrices with a spectrum, 4 with a power-law fit; "
+        "the analysis of 1 layer failed." in words
+    )
+    assert "3 are rejected or better described otherwise, 1 was not tested" in words
+    assert "The median α is 2.5, half of them between 1.88 and 3.25; 1 lies below 2 (over-trained)." in words
+    assert "90 of 900 eigenvalues stand out of the noise; 1 layer cannot be told from noise." in words
+
+
+def test_rounding_many_numbers_is_rounding_each():
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal(2000) * 10 ** rng.uniform(-30, 30, 2000)
+    values = np.concatenate([values, [0, np.nan, np.inf, 1e-310, 1e300, 0.1, 123456789.0]])
+    assert _numbers(values) == [_number(value) for value in values.tolist()]
+    assert _numbers(np.array([3, 1234567])) == [3, 1234570]
 
 
 def test_rendering_does_not_load_matplotlib():
-    code = "import sys; from spectra.report.html import render_html; render_html([], ''); "
+    code = "import sys; from spectra.report.page.html import render_html; render_html([], ''); "
     code += "print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "False"

@@ -83,18 +83,78 @@ def power_law(layer: LayerResult) -> PowerLaw | None:
     return PowerLaw(alpha, xmin, float(values[-1]), size / values.size) if size > 0 else None
 
 
-def family_ccdfs(layer: LayerResult, points: int = 80) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """P(Λ ≥ λ) of every family fitted to the tail, as a part of the whole ESD, from xmin to the largest eigenvalue."""
-    fit = power_law(layer)
-    if fit is None or not layer.families:
-        return np.empty(0), {}
-    from spectra.kernels import tail_ccdf
+class Families(NamedTuple):
+    """P(Λ ≥ λ) of the families fitted to a tail, as a part of the whole ESD, from xmin to the largest eigenvalue."""
 
-    x = np.geomspace(fit.xmin, fit.xmax, points)
-    known = {name: params for name, params in layer.families.items() if np.isfinite(params).all()}
-    multiples = (x / fit.xmin).astype(np.float32)
-    curves = {name: tail_ccdf(multiples, name, np.float32(params), 1) for name, params in known.items()}  # type: ignore[arg-type]
-    return x, {name: fit.share * np.asarray(curve, np.float64) for name, curve in curves.items()}
+    x: np.ndarray
+    p: dict[str, np.ndarray]
+    """By the family's name; empty where none was fitted."""
+
+
+def family_ccdfs(layers: Sequence[LayerResult], points: int = 80) -> list[Families]:
+    """The families of each layer: of all at once, since a call of a kernel costs more than a curve."""
+    fits = [power_law(layer) if layer.families else None for layer in layers]
+    found = [Families(np.geomspace(fit.xmin, fit.xmax, points) if fit else np.empty(0), {}) for fit in fits]
+    for name in dict.fromkeys(name for layer in layers for name in layer.families):
+        known = [i for i, fit in enumerate(fits) if fit and np.isfinite(layers[i].families.get(name, np.nan)).all()]
+        if known:
+            from spectra.kernels import tail_ccdf
+
+            multiples = np.array([found[i].x / found[i].x[0] for i in known], np.float32)
+            params = np.array([layers[i].families[name] for i in known], np.float32)
+            curves = np.asarray(tail_ccdf(multiples, name, params, 1), np.float64)  # type: ignore[arg-type]
+            for i, curve in zip(known, curves, strict=True):
+                found[i].p[name] = fits[i].share * curve  # type: ignore[union-attr]
+    return found
+
+
+class BulkLaw(NamedTuple):
+    """The Marchenko–Pastur law of the eigenvalues that are no spikes, as a part of the whole ESD."""
+
+    x: np.ndarray
+    density: np.ndarray
+    edge: float
+    """What noise alone exceeds with a probability of 5 %: the spikes lie beyond."""
+    spikes: int
+
+
+def bulk_law(layer: LayerResult, points: int = 80) -> BulkLaw | None:
+    """The law that `--null` fitted, None where it was not asked for or there is none.
+
+    k spikes leave noise of (N − k)×(M − k), spread over the positions of a convolution; see `kernels.random_matrix`.
+    """
+    sigma, edge, spikes = (number(layer, key) for key in ("sigma_mp", "bulk_edge", "num_spikes"))
+    n, m, evals = (number(layer, key) for key in ("N", "M", "num_evals"))
+    if sigma is None or edge is None or spikes is None or n is None or m is None or not evals or sigma <= 0:
+        return None
+    taken = spikes / (number(layer, "rf") or 1)
+    n, m = max(n - taken, 1.0), max(m - taken, 1.0)
+    # In the angle the points crowd at the edges, where the density changes most.
+    angle = np.linspace(np.pi, 0, points + 2)[1:-1]
+    x = n + m + 2 * np.sqrt(n * m) * np.cos(angle)
+    density = np.sqrt(n * m) * np.sin(angle) / (np.pi * m * x) / sigma**2
+    return BulkLaw(sigma**2 * x, (1 - spikes / evals) * density, edge, int(spikes))
+
+
+class BulkHistogram(NamedTuple):
+    """The ESD on linear bins from zero to beyond the bulk, as a part of the whole."""
+
+    edges: np.ndarray
+    density: np.ndarray
+    beyond: int
+    """Eigenvalues further out, which are not drawn."""
+
+
+def bulk_histogram(layer: LayerResult, max_bins: int = 60) -> BulkHistogram | None:
+    """The part of the spectrum that its bulk law can be held against."""
+    law, values = bulk_law(layer), spectrum(layer)
+    if law is None or not values.size or law.edge <= 0:
+        return None
+    reach = 1.6 * max(law.edge, float(law.x[-1]))
+    inside = values[values <= reach]
+    edges = np.linspace(0, reach, int(np.clip(2 * math.sqrt(inside.size), 12, max_bins)) + 1)
+    counts, _ = np.histogram(inside, edges)
+    return BulkHistogram(edges, counts / (np.diff(edges) * values.size), int(values.size - inside.size))
 
 
 def xmin_distances(values: np.ndarray, candidates: int = 400) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -176,6 +176,42 @@ class Report:
         from spectra.report.save import save_html
 
         save_html([self], path, title)
+
+    def plot_alpha(self, ax: Axes | None = None) -> Figure:
+        """The power-law exponent by depth, a colour a role: `spectra.report.figures.plot_alpha`."""
+        from spectra.report.figures import plot_alpha
+
+        return plot_alpha(self, ax)
+
+    def plot_sparsity(self, axes: Any = None) -> Figure:
+        """Near-zero share, exact zeros and Hoyer's sparsity by depth: `spectra.report.figures.plot_sparsity`."""
+        from spectra.report.figures import plot_sparsity
+
+        return plot_sparsity(self, axes)
+
+    def plot_depth(self, metrics: Sequence[str] = ("alpha", "near_zero_std"), axes: Any = None) -> Figure:
+        """Any columns by depth, one panel a column: `spectra.report.figures.plot_depth`."""
+        from spectra.report.figures import plot_depth
+
+        return plot_depth(self, metrics, axes)
+
+    def plot_heat_map(self, metrics: Sequence[str] | None = None, ax: Axes | None = None) -> Figure:
+        """Layers × metrics, by default the usual ones: `spectra.report.figures.plot_heat_map`."""
+        from spectra.report.figures import plot_heat_map
+
+        return plot_heat_map(self, ax=ax) if metrics is None else plot_heat_map(self, metrics, ax)
+
+    def plot_grid(self, kind: str = "esd", layers: Sequence[str] | None = None, columns: int = 4) -> Figure:
+        """The same panel of many layers, such as ``esd`` or ``families``: `spectra.report.figures.plot_grid`."""
+        from spectra.report.figures import plot_grid
+
+        return plot_grid(self, kind, layers, columns)
+
+    def plot_p_values(self, ax: Axes | None = None) -> Figure:
+        """Histogram of the goodness-of-fit p-values (``gof=1000``): `spectra.report.figures.plot_p_values`."""
+        from spectra.report.figures import plot_p_values
+
+        return plot_p_values(self, ax)
 
     def __repr__(self) -> str:
         s = self.summary()

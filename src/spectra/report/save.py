@@ -139,7 +139,7 @@ def _plain(column: list[Metric]) -> list[Metric]:
 
 def save_html(reports: Sequence[Report], path: str | Path, title: str | None = None) -> None:
     """Write the page of all reports."""
-    from spectra.report.html import render_html
+    from spectra.report.page.html import render_html
 
     target = check_writable(path, HTML_SUFFIXES)
     page = render_html(reports, title or "spectra: " + ", ".join(report.label for report in reports))

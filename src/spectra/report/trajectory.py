@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from spectra.errors import InputError
 from spectra.report.curves import network_order, short_name
-from spectra.report.figures import ALPHA_LOG_FROM, BLUE, GREEN, GREY, LABELS, PURPLE, VERMILLION, _new_figure
+from spectra.report.figures.style import (
+    ALPHA_LOG_FROM,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    figure_of,
+    given_axes,
+    legend,
+    new_figure,
+    say,
+)
+from spectra.report.glossary import term
 from spectra.report.result import LayerResult, Metric
-from spectra.report.save import Table, check_writable
-from spectra.report.save import _replace as replace_file
+from spectra.report.save import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from spectra.report.comparison import ModelComparison
-
-FIGURE_SUFFIXES = (".pdf", ".png", ".svg")
 
 METRICS = ("alpha", "sigma", "stable_rank", "near_zero_std", "zero_fraction", "kurtosis", "log_spectral_norm")
 """Columns of the analysis that the table follows."""
@@ -35,8 +45,8 @@ STYLES: list[tuple[str, Any]] = [
     (VERMILLION, "--"),
     (GREEN, "-."),
     (PURPLE, ":"),
-    ("#E69F00", "-"),
-    ("#56B4E9", "--"),
+    (ORANGE, "-"),
+    (SKY, "--"),
 ]
 """Okabe & Ito's colours, with a dash each, for as many layers; more are coloured by depth."""
 
@@ -96,11 +106,9 @@ def plot_trajectory(comparison: ModelComparison, metrics: Sequence[str], axes: A
     unknown = [metric for metric in metrics if metric not in known]
     if unknown or not metrics:
         raise InputError(f"metrics={tuple(metrics)!r}: choose from {', '.join(known)}")
-    given = [] if axes is None else list(np.ravel(np.asarray(axes, dtype=object)))
-    if axes is not None and len(given) != len(metrics):
-        raise InputError(f"{len(metrics)} metrics need as many axes, not {len(given)}")
+    given = given_axes(axes, len(metrics), f"{len(metrics)} metrics")
     curves = _curves(comparison)
-    figure = given[0].figure if given else _new_figure(7.0, 0.6 + 2.3 * len(metrics))
+    figure = figure_of(given[0]) if given else new_figure(7.0, 0.6 + 2.3 * len(metrics))
     targets = given or list(np.ravel(figure.subplots(len(metrics), 1, sharex=True)))
     for ax, metric in zip(targets, metrics, strict=True):
         _draw(ax, comparison, curves, metric)
@@ -133,20 +141,19 @@ def _float(value: Metric) -> float | None:
 
 
 def _draw(ax: Axes, comparison: ModelComparison, curves: dict[str, dict[float, Point]], metric: str) -> None:
-    label = CHANGES.get(metric, "").format(comparison.meta.get("against", "previous")) or LABELS.get(metric, metric)
+    label = CHANGES.get(metric, "").format(comparison.meta.get("against", "previous")) or term(metric).axis
     ax.set_ylabel(label, fontsize="small")
     steps = np.asarray(comparison.steps, float)
     empty: Point = {}
     lines = np.array([[points.get(step, empty).get(metric) for step in steps] for points in curves.values()], float)
     if not np.isfinite(lines).any():
-        ax.text(0.5, 0.5, f"no layer has {metric}", ha="center", va="center", transform=ax.transAxes, color=GREY)
-        return
+        return say(ax, f"no layer has {metric}")
     if len(curves) > len(STYLES):
         for line, colour in zip(lines, _by_place(len(lines)), strict=True):
             ax.plot(steps, line, color=colour, linewidth=0.8, alpha=0.7, marker=".", markersize=3)
         known = np.isfinite(lines).any(axis=0)
         ax.plot(steps[known], np.nanmedian(lines[:, known], axis=0), color="black", linewidth=2, label="median")
-        ax.legend(fontsize="x-small", frameon=False)
+        legend(ax)
     else:
         for line, points, (colour, dash) in zip(lines, curves.values(), STYLES, strict=False):
             sigma = np.array([points.get(step, empty).get("sigma") for step in steps], float)
@@ -178,7 +185,7 @@ def _legend_of_layers(ax: Axes, curves: dict[str, dict[float, Point]]) -> None:
 
     names = [short_name(name, 40).replace("$", r"\$") for name in curves]
     handles = [Line2D([], [], color=colour, ls=dash) for colour, dash in STYLES[: len(names)]]
-    ax.legend(handles, names, fontsize="x-small", frameon=False)
+    legend(ax, handles=handles, labels=names)
 
 
 def _by_place(count: int) -> Any:
@@ -197,15 +204,3 @@ def _colour_bar(figure: Figure, targets: Sequence[Axes], count: int) -> None:
     figure.colorbar(
         ScalarMappable(Normalize(0, count - 1), drawn), ax=list(targets), label="layer, in network order", shrink=0.6
     )
-
-
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure in the format of the suffix, whole or not at all.
-
-    Raises
-    ------
-    OutputError
-        For another suffix, or where the file cannot be written.
-    """
-    target = check_writable(path, FIGURE_SUFFIXES)
-    replace_file(target, lambda place: figure.savefig(place, dpi=150))
