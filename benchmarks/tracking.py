@@ -2,7 +2,8 @@
 
 The study's multi-layer perceptrons of width 256 on data of Fashion-MNIST's size (60,000 images of 784 pixels, random
 ones, which take as long), batches of 128, Adam: an epoch is one `lax.scan` of 468 steps. The same epoch is run without
-and with a `Recorder` in the scan, in turn, at the default cadence and with the default metrics of all layers. Rows:
+and with a `Recorder` in the scan, in turn, at the default cadence and with the default metrics of all layers; BLAS has
+one thread. Rows:
 
 - `overhead`: time that tracking adds, as a share of the time without, after one epoch and after all of them;
 - `a record`: what one measurement takes, in training steps;
@@ -25,8 +26,9 @@ from flax import nnx
 from support.question import Question, answer
 from support.timing import timed
 
+import spectra.training
 from spectra.study.models import MLP
-from spectra.training import DEFAULT_METRICS, Recorder, Schedule, select
+from spectra.training import DEFAULT_METRICS, Recorder, Schedule, one_blas_thread, select
 
 IMAGES, PIXELS, BATCH, WIDTH = 60_000, 784, 128, 256
 LIMIT = 0.05
@@ -38,13 +40,15 @@ def measure(question: Question) -> None:
     depths, epochs = ((4,), 2) if question.quick else (question.options.depths, question.options.epochs)
     x = jax.random.uniform(jax.random.key(0), (IMAGES // (20 if question.quick else 1), PIXELS))
     y = jax.random.randint(jax.random.key(1), (len(x),), 0, 10)
-    for depth in depths:
-        network(question, depth, epochs, x, y)
+    with one_blas_thread():
+        for depth in depths:
+            network(question, depth, epochs, x, y)
+            question.save()
 
 
 def network(question: Question, depth: int, epochs: int, x: jax.Array, y: jax.Array) -> None:
     """All rows of one depth."""
-    graphdef, params = nnx.split(MLP(depth, WIDTH, rngs=nnx.Rngs(0), in_features=PIXELS), nnx.Param)
+    graphdef, params = nnx.split(MLP(depth, WIDTH, rngs=nnx.Rngs(0), in_features=PIXELS))
     selection = select(params)
     never = Schedule.at([2**31 - 1])
     recorders = {"plain": None, "tracked": Recorder(selection), "idle": Recorder(selection, never)}
@@ -80,9 +84,7 @@ def network(question: Question, depth: int, epochs: int, x: jax.Array, y: jax.Ar
 
 def one_record(params: Any, selection: Any) -> float:
     """Seconds of one measurement by itself."""
-    from spectra.training import measure
-
-    program = jax.jit(partial(measure, selection=selection))
+    program = jax.jit(partial(spectra.training.measure, selection=selection))
     jax.block_until_ready(program(params))
     return statistics.median(timed(lambda: program(params))[0] for _ in range(9))
 

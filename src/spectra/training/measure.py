@@ -14,12 +14,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Num
 
-from spectra.kernels import gini, hill_alpha, spectrum
+from spectra.kernels import gini, spectrum
 from spectra.kernels.dtypes import AnyArray, to_compute
 from spectra.kernels.spectrum import Route
 from spectra.models.layers import Layer
 from spectra.training.entries import NEAR_ZERO, cut_in_chunks, moments_of_layers, share_below
-from spectra.training.metrics import ENTRIES, FIT, HILL, SORTED, SPECTRAL, SPECTRUM, Spectra, fit_spectra
+from spectra.training.metrics import (
+    ENTRIES,
+    FIT,
+    HILL,
+    SORTED,
+    SPECTRAL,
+    SPECTRUM,
+    Spectra,
+    fit_spectra,
+    hill_exponents,
+)
 from spectra.training.selection import Selection
 
 
@@ -125,7 +135,7 @@ def _spectral_columns(
         fit = fit_spectra(s, route)
         columns |= {name: FIT[name](s, fit) for name in wanted if name in FIT}
     if any(name in HILL for name in wanted):
-        columns["hill_alpha"] = hill_alpha(s.eigenvalues, where=s.exists)
+        columns["hill_alpha"] = hill_exponents(s, route)
     return columns
 
 

@@ -1,6 +1,6 @@
 """What can be tracked, by name: the analyzer's columns as functions of arrays, a value for each layer.
 
-Definitions and units are those of `spectra.analyze`, column by column; `hill_alpha` is `spectra.kernels.hill_alpha`.
+Definitions and units are those of `spectra.analyze`, column by column.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from spectra.engine.esd import RANK_IN_DOUBT, SMALLEST_FITTED
-from spectra.kernels import Moments, PowerLawFit, fit_power_law
+from spectra.kernels import Moments, PowerLawFit, fit_power_law, hill_alpha
 from spectra.kernels.dtypes import AnyArray
 from spectra.kernels.spectrum import Route
 from spectra.training.entries import NEAR_ZERO
@@ -139,9 +139,7 @@ def fit_spectra(s: Spectra, route: Route) -> PowerLawFit:
     if s.singular_values.dtype == jnp.float64:
         rank_in_doubt = lost > 0
     doubtful = (lost > 0) & (rank_in_doubt | (fit.n_tail > NOT_FITTED_SHARE * resolved))
-    floor = jnp.max(s.floor, axis=-1)
-    error = floor**2 if route == "gram" else 2 * jnp.sqrt(s.largest) * floor
-    constant = s.largest - fit.xmin <= 2 * error
+    constant = s.largest - fit.xmin <= 2 * _error(s, route)
     known = (fit.n_tail >= 2) & ~constant & ~(doubtful & (route == "gram"))
     return fit._replace(
         alpha=_where(known, fit.alpha),
@@ -150,3 +148,17 @@ def fit_spectra(s: Spectra, route: Route) -> PowerLawFit:
         sigma=_where(known, fit.sigma),
         n_tail=jnp.where(known, fit.n_tail, 0),
     )
+
+
+def hill_exponents(s: Spectra, route: Route) -> Float[AnyArray, " layers"]:
+    """Hill's exponent of the larger half of the eigenvalues; NaN where these are equal within their errors."""
+    half = (jnp.sum(s.exists, axis=-1) + 1) // 2
+    least = s.largest - 2 * _error(s, route)
+    constant = jnp.sum(s.exists & (s.eigenvalues >= least[:, None]), axis=-1) >= half
+    return _where(~constant, hill_alpha(s.eigenvalues, where=s.exists))
+
+
+def _error(s: Spectra, route: Route) -> Float[Array, " layers"]:
+    """Bound of the error of λ_max."""
+    floor = jnp.max(s.floor, axis=-1)
+    return floor**2 if route == "gram" else 2 * jnp.sqrt(s.largest) * floor

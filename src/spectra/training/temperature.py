@@ -129,7 +129,7 @@ def balanced_layers(params: Any, layers: Sequence[str] = (), *, ends: bool = Fal
     return found
 
 
-def linear_map(alpha: Float[Array, " layers"], low: float, high: float) -> Float[Array, " layers"]:
+def linear_map(alpha: Float[Array, " layers"], low: float | Array, high: float | Array) -> Float[Array, " layers"]:
     """From `low` at the smallest alpha to `high` at the largest; 1 for NaN, and if all are equal."""
     known = jnp.isfinite(alpha)
     least = jnp.min(jnp.where(known, alpha, jnp.inf))
