@@ -36,6 +36,12 @@ def families(rng: np.random.Generator) -> dict[str, Callable[[int], np.ndarray]]
         "equally spaced": lambda n: rng.integers(1, 50) + np.arange(n),
         "geometric sequence": lambda n: np.geomspace(1, 10.0 ** rng.uniform(1, 30), n),
         "quantiles of a Pareto law": lambda n: ((np.arange(n) + 0.5) / n) ** (-1 / rng.uniform(0.5, 4)),
+        "stretched geometric sequence": lambda n: np.exp(-30 * np.linspace(1, 0, n) ** rng.uniform(0.1, 4)),
+        "two geometric sequences": lambda n: np.append(
+            np.geomspace(1, 1e6, n // 2), np.geomspace(2e6, 3e6, n - n // 2)
+        ),
+        "blocks": lambda n: (np.exp(2 * np.arange(1 + n // 10)[:, None] % 80) * (1 + rng.random(10))).ravel()[:n],
+        "narrow, with outliers": lambda n: 1000 * np.append(1 + 1e-3 * rng.exponential(size=n - 1), 1e20),
         "random walk": lambda n: np.exp(np.abs(np.cumsum(rng.standard_normal(n))).clip(0, 80)),
     }
 
@@ -58,7 +64,9 @@ def all_distances(ordered: jax.Array, count: jax.Array, *, tile: int) -> jax.Arr
     tails, n = all_tails(ordered, count), ordered.shape[0]
     tiles = -(-n // tile)
     size = jnp.maximum(count - jnp.arange(n), 1).astype(ordered.dtype)
-    slope, depth, first = (jnp.pad(a, (0, tiles * tile - n)) for a in (tails.slope, tails.depth, tails.first))
+    slope, depth, rest, first = (
+        jnp.pad(a, (0, tiles * tile - n)) for a in (tails.slope, tails.depth, tails.rest, tails.first)
+    )
     size = jnp.pad(size, (0, tiles * tile - n), constant_values=1)
     place = jnp.arange(tile)
 
@@ -67,7 +75,8 @@ def all_distances(ordered: jax.Array, count: jax.Array, *, tile: int) -> jax.Arr
 
     def candidates(i: jax.Array, found: jax.Array) -> jax.Array:
         def widen(j: jax.Array, largest: jax.Array) -> jax.Array:
-            model = 1 - jnp.exp(jnp.clip(part(slope, i) * (part(depth, j)[:, None] - part(depth, i)), -60, 0))
+            below, lacking = (part(a, j)[:, None] - part(a, i) for a in (depth, rest))
+            model = 1 - jnp.exp(jnp.clip(part(slope, i) * (below + lacking), -60, 0))
             rank = (j - i) * tile + place[:, None] - place
             difference = jnp.abs(model - rank.astype(model.dtype) / part(size, i))
             return jnp.maximum(largest, jnp.max(difference, 0, where=part(first, j)[:, None] & (rank >= 0), initial=0))
@@ -113,6 +122,8 @@ def test_is_the_full_search(size: int) -> None:
     same = found.index == distances.argmin(axis=1)
     assert (same | (chosen <= least + 2 * EPS))[exists].all()
     assert same[exists].sum() >= 0.99 * exists.sum()
+    assert found.rounds[exists].mean() < 10
+    assert found.rounds.max() < 40
 
 
 @jax.jit
@@ -127,6 +138,33 @@ def test_is_the_full_search_among_many_values(family: str) -> None:
     distances = np.asarray(distances)
     assert float(found.ks) == pytest.approx(distances.min(), abs=2 * EPS)
     assert distances[found.index] <= distances.min() + 2 * EPS
+
+
+HARD = {
+    "geometric": lambda n: np.geomspace(1, 1e3, n),
+    "geometric over the whole range": lambda n: np.geomspace(1e-37, 1e38, n),
+    "stretched geometric": lambda n: np.exp(-20 * np.linspace(1, 0, n) ** 4),
+    "compressed geometric": lambda n: np.exp(-20 * np.linspace(1, 0, n) ** 0.1),
+    "geometric with jitter": lambda n: np.exp(np.linspace(0, 14, n) + 14 / n * np.random.default_rng(0).random(n)),
+    "geometric in bfloat16": lambda n: jnp.geomspace(1e-20, 1e20, n).astype(jnp.bfloat16).astype(jnp.float32),
+    "equally spaced": lambda n: 1.0 + np.arange(n),
+    "two scales": lambda n: np.append(np.geomspace(1, 1e6, n // 2), np.geomspace(1.01e6, 1.02e6, n // 2)),
+    "staircase": lambda n: np.repeat(np.geomspace(1, 1e6, n // 100), 100),
+    "few values": lambda n: np.repeat(np.geomspace(1, 1e3, 8), n // 8),
+    "blocks": lambda n: np.exp(np.linspace(0, 60, 200))[:, None] * np.geomspace(1, 1.15, n // 200),
+    "quantiles of a Pareto law": lambda n: ((np.arange(n) + 0.5) / n) ** -0.7,
+    "clusters": lambda n: 10.0 ** np.random.default_rng(0).integers(0, 8, n) * np.linspace(1, 1.001, n),
+}
+"""Samples in which many tails are alike, so that many distances are equal or nearly so."""
+
+
+@pytest.mark.parametrize("family", HARD)
+def test_many_equal_distances_take_few_rounds(family: str) -> None:
+    """Where the witnesses of one tail told nothing of the others it took up to √n, or with rounding n."""
+    x = np.sort(np.ravel(HARD[family](40_000)).astype(np.float32))
+    found = jax.jit(best_start)(x, np.int32(x.size))
+    assert 0 < int(found.rounds) < 96
+    assert 0 < float(found.ks) < 0.4
 
 
 def test_values_behind_the_count_do_not_matter() -> None:
@@ -149,6 +187,8 @@ def test_the_lowest_wins_among_equals() -> None:
         slope=np.where(np.arange(8) == 0, 10, 0).astype(np.float32),
         depth=np.where(np.arange(8) < 4, 1, 0).astype(np.float32),
         share=np.array([0.01, 1 / 8, 0, 3 / 16, 0, 0, 0, 0], np.float32),
+        rest=np.zeros(8, np.float32),
+        count=np.int32(8),
         first=np.ones(8, bool),
         candidate=candidate,
     )
@@ -176,7 +216,12 @@ def test_exponents_of_all_tails() -> None:
     assert candidate.sum() > 50_000
     want = (np.append(left + 1, 1) / np.where(log_sum > 0, log_sum, 1))[candidate]
     np.testing.assert_allclose(np.asarray(tails.slope)[candidate], want, rtol=2e-6)
-    np.testing.assert_allclose(tails.depth[:-1], np.cumsum(step[::-1])[::-1], rtol=1e-6)
+    depth = np.asarray(tails.depth, np.float64) + np.asarray(tails.rest)
+    np.testing.assert_allclose(depth[:-1], np.cumsum(step[::-1])[::-1], rtol=1e-6)
+    # Depths are 8, and the steps of the smallest values some 1e-5; the difference of any two is right nonetheless.
+    apart = depth[:1000, None] - depth[:1000]
+    want = np.append(0, np.cumsum(step))[:1000]
+    np.testing.assert_allclose(apart, want - want[:, None], rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 4097, 2_000_000])

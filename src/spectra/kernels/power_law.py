@@ -67,10 +67,11 @@ def fit_power_law(
 
     Notes
     -----
-    The search gives the result of all n²/2 comparisons in O(n) memory and about as much time as the sort takes. All
-    sums are of positive terms, taken from the largest value down, so that float32 keeps D to about 1e-6 whatever the
-    units; ranks are exact up to 2²⁴ values. `alpha` and `ks` are differentiable in `x` for the xmin that was found,
-    which itself is piecewise constant in rank.
+    The search gives the result of all n²/2 comparisons in O(n) memory and about as much time as the sort takes. Where
+    thousands of distances are equal but for rounding, as in a geometric sequence, it stops at one of them (`scan.py`
+    tells within what). All sums are of positive terms, taken from the largest value down, so that float32 keeps D to
+    about 1e-6 whatever the units; ranks are exact up to 2²⁴ values. `alpha` and `ks` are differentiable in `x` for the
+    xmin that was found, which itself is piecewise constant in rank.
 
     Examples
     --------

@@ -8,12 +8,20 @@ takes O(1) once alpha and logarithms are known for every i, and the distance of 
 So whatever subset of values is looked at gives a lower bound. The search is a method of cutting planes:
 
 1. take the candidate of the lowest bound (at first all are 0) and compute its whole distance, O(n);
-2. at the two values where its model is furthest above and furthest below the data, compute the deviations of all other
-   candidates, O(n): their bounds rise, for tails that overlap miss the data in the same places;
+2. at the value where its model misses the data most, compute the deviations of all other candidates, O(n): their bounds
+   rise, for tails that overlap miss the data in the same places. Do the same for each of them at the value as far
+   through its *own* tail: tails of like shape miss the data in like places;
 3. stop when no bound is below the smallest distance found.
 
-The result is that of the full search. On random samples 5 to 20 rounds do, whatever n; on regular ones (equally spaced
-values, a geometric sequence) their number grows like √n.
+The result is that of the full search. On random samples 5 to 15 rounds do, whatever n.
+
+On regular samples (a geometric sequence, quantiles of a law) thousands of distances may be equal but for rounding, and
+to tell which is smallest would take them all. So after `PATIENCE` rounds a candidate is tied, and not looked at, if its
+bound is less than `TIED` units of eps below the smallest distance found, which is less than what a distance is off by;
+and that margin doubles every `PATIENCE` rounds. So the search always ends, after 700 rounds in float32 and 1,700 in
+float64 at the very latest, and the winner is a minimiser to within the last margin: of all the samples that were made
+up to be hard, the worst took 82 rounds for five million values (1.4e-6 in float32), and 124 for a million in float64
+(7e-15).
 """
 
 from __future__ import annotations
@@ -25,7 +33,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from spectra.kernels.dtypes import eps
+from spectra.kernels.dtypes import eps, power_of_two
 
 SUMMED_AT_ONCE = 64
 """Length of the blocks of sums."""
@@ -37,6 +45,12 @@ None was seen to differ. Deviations are differences of numbers in [0, 1], withou
 a sum, so that an exponential that is off by one unit in the last place changes one by eps at most.
 """
 
+PATIENCE = 32
+"""Rounds after which ties are no longer looked into, and after which what counts as one doubles."""
+
+TIED = 4
+"""Units of eps within which distances are equal then."""
+
 
 class BestStart(NamedTuple):
     """The tail of smallest distance."""
@@ -47,6 +61,8 @@ class BestStart(NamedTuple):
     """Exponent; NaN where there is no candidate."""
     ks: Float[Array, ""]
     """Distance; +inf where there is no candidate."""
+    rounds: Int[Array, ""]
+    """How many tails were computed as a whole."""
 
 
 class Tails(NamedTuple):
@@ -55,9 +71,13 @@ class Tails(NamedTuple):
     slope: Float[Array, " n"]
     """alpha − 1 of the tail that starts at each value."""
     depth: Float[Array, " n"]
-    """ln(x_max/x)."""
+    """ln(x_max/x) in multiples of a unit, so that sums and differences of it are exact."""
+    rest: Float[Array, " n"]
+    """What lacks: were depth one number, an outlier would take the digits from the values close to each other."""
     share: Float[Array, " n"]
     """1/n of the tail, the step of its empirical distribution."""
+    count: Int[Array, ""]  # type: ignore[assignment]  # hides a method of tuple
+    """Number of values."""
     first: Bool[Array, " n"]
     """Whether the value is the first of its equals, where the distance is taken."""
     candidate: Bool[Array, " n"]
@@ -71,10 +91,11 @@ class _Search(NamedTuple):
     """Smallest distance so far."""
     start: Int[Array, ""]
     """Where its tail starts."""
+    rounds: Int[Array, ""]
 
 
 def best_start(ordered: Float[Array, " n"], count: Int[Array, ""]) -> BestStart:
-    """The candidate with the smallest distance in a sorted sample, the lowest on ties.
+    """The candidate with the smallest distance in a sorted sample, of those that were computed the lowest on ties.
 
     Parameters
     ----------
@@ -91,35 +112,57 @@ def best_start(ordered: Float[Array, " n"], count: Int[Array, ""]) -> BestStart:
 
 
 def best_tail(tails: Tails) -> BestStart:
-    """The tail with the smallest distance, the one that starts lowest on ties."""
+    """The tail with the smallest distance; of those that were computed the one that starts lowest on ties."""
     n, dtype = tails.depth.shape[0], tails.depth.dtype
     infinity = jnp.asarray(jnp.inf, dtype)
     if n == 0:
-        return BestStart(jnp.int32(0), jnp.asarray(jnp.nan, dtype), infinity)
+        return BestStart(jnp.int32(0), jnp.asarray(jnp.nan, dtype), infinity, jnp.int32(0))
     place = jnp.arange(n, dtype=jnp.int32)
-    margin = ROUNDING * eps(tails.depth)
 
     def unfinished(search: _Search) -> Bool[Array, ""]:
         least = jnp.min(search.bound)
-        return (least < jnp.inf) & (least <= search.ks + margin)
+        late = (search.rounds - PATIENCE).astype(dtype) / PATIENCE
+        margin = jnp.where(late < 0, -ROUNDING, TIED * jnp.exp2(late)) * eps(tails.depth)
+        return (least < jnp.inf) & (least <= search.ks - margin)
 
     def look(search: _Search) -> _Search:
         chosen = jnp.min(jnp.where(search.bound <= jnp.min(search.bound), place, n - 1))
-        ks, above, below = _furthest(tails, chosen)
-        bound = search.bound
-        for witness in (above, below):
-            seen = jnp.abs(_deviation(tails, place, tails.depth[witness], witness))
-            bound = jnp.maximum(bound, jnp.where(tails.first[witness] & (place <= witness), seen, 0))
+        ks, witness = _furthest(tails, chosen)
+        bound = jnp.maximum(search.bound, _least_distance(tails, witness))
+        bound = jnp.maximum(bound, _least_distance(tails, _of_like_rank(tails, chosen, witness)))
         better = (ks < search.ks) | ((ks == search.ks) & (chosen < search.start))
         return _Search(
             bound=jnp.where(place == chosen, jnp.inf, bound),
             ks=jnp.where(better, ks, search.ks),
             start=jnp.where(better, chosen, search.start),
+            rounds=search.rounds + 1,
         )
 
-    nothing = _Search(jnp.where(tails.candidate, 0, infinity), infinity, jnp.int32(0))
+    nothing = _Search(jnp.where(tails.candidate, 0, infinity), infinity, jnp.int32(0), jnp.int32(0))
     found = lax.while_loop(unfinished, look, nothing)
-    return BestStart(found.start, jnp.where(found.ks < jnp.inf, 1 + tails.slope[found.start], jnp.nan), found.ks)
+    alpha = jnp.where(found.ks < jnp.inf, 1 + tails.slope[found.start], jnp.nan)
+    return BestStart(found.start, alpha, found.ks, found.rounds)
+
+
+def _of_like_rank(tails: Tails, start: Int[Array, ""], witness: Int[Array, ""]) -> Int[Array, " n"]:
+    """For each tail the value that lies as far through it as `witness` does through the tail from `start`."""
+    place = jnp.arange(tails.depth.shape[0], dtype=jnp.int32)
+    way = (witness - start).astype(tails.share.dtype) * tails.share[start]
+    ahead = (way * (tails.count - place).astype(way.dtype)).astype(jnp.int32)
+    return place + jnp.clip(ahead, 0, jnp.maximum(tails.count - 1 - place, 0))
+
+
+def _least_distance(tails: Tails, at: Int[Array, "*j"]) -> Float[Array, " n"]:
+    """A bound of each tail's distance from one value: its own, or the same for all.
+
+    Of a value that is not the first of its equals the rank is too large and the deviation too low, and so it only
+    counts where it is positive.
+    """
+    place = jnp.arange(tails.depth.shape[0], dtype=jnp.int32)
+    depth, rest, first = (a.at[at].get(mode="promise_in_bounds") for a in (tails.depth, tails.rest, tails.first))
+    model = _model(tails.slope, (tails.depth - depth) + (tails.rest - rest))
+    deviation = model - (at - place).astype(model.dtype) * tails.share
+    return jnp.where(place <= at, jnp.where(first, jnp.abs(deviation), deviation), 0)
 
 
 def all_tails(x: Float[Array, " n"], count: Int[Array, ""]) -> Tails:
@@ -138,24 +181,21 @@ def tails_from_steps(step: Float[Array, " n"], first: Bool[Array, " n"], count: 
     down. `first` tells where a value is the first of its equals, and is False from `count` on.
     """
     size = jnp.maximum(count - jnp.arange(step.shape[0], dtype=jnp.int32), 1).astype(step.dtype)
-    depth, log_sum = sums_from_the_top(step), sums_from_the_top(step * (size - 1))
-    candidate = first & (depth > 0)
-    return Tails(size / jnp.where(candidate, log_sum, 1), depth, 1 / size, first, candidate)
+    unit = 2 * eps(step) * power_of_two(total(step))  # rounded steps may add up to twice the total
+    whole = jnp.round(step / unit) * unit
+    depth, rest, log_sum = jax.vmap(sums_from_the_top)(jnp.stack([whole, step - whole, step * (size - 1)]))
+    candidate = first & (log_sum > 0)
+    return Tails(size / jnp.where(candidate, log_sum, 1), depth, rest, 1 / size, count, first, candidate)
 
 
-def _deviation(
-    tails: Tails, start: Int[Array, "*i"], depth: Float[Array, "*j"], place: Int[Array, "*j"]
-) -> Float[Array, "*ij"]:
-    """Model minus data of the tails from `start`, at the values of that depth and place in the sample."""
-    whole = start.ndim > 0  # all tails at one value; or one tail at many values
-    slope, top, share = (a if whole else a[start] for a in (tails.slope, tails.depth, tails.share))
-    # Clipped where 1 − e^x is 1, or is not used: numbers that leave the range of floats cost time.
-    model = 1 - jnp.exp(jnp.clip(slope * (depth - top), -60, 0))
-    return model - (place - start).astype(model.dtype) * share
+def _model(slope: Float[Array, "*slopes"], rise: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """Share of a tail below a value, ln x of which is that much above the tail's start."""
+    # Clipped where 1 − e^−x is 1, or is not used: numbers that leave the range of floats cost time.
+    return 1 - jnp.exp(jnp.clip(-slope * rise, -60, 0))
 
 
-def _furthest(tails: Tails, start: Int[Array, ""]) -> tuple[Float[Array, ""], Int[Array, ""], Int[Array, ""]]:
-    """Distance of one tail, and the values where its model is furthest above and furthest below the data.
+def _furthest(tails: Tails, start: Int[Array, ""]) -> tuple[Float[Array, ""], Int[Array, ""]]:
+    """Distance of one tail, and the value where it is taken.
 
     In two steps, because XLA's argmax is a scalar loop on the CPU: extremes of blocks, and then the place within one.
     """
@@ -163,13 +203,13 @@ def _furthest(tails: Tails, start: Int[Array, ""]) -> tuple[Float[Array, ""], In
     size = 1 << ((n - 1).bit_length() + 1) // 2
     place = jnp.arange(n, dtype=jnp.int32)
     counts = tails.first & (place >= start)
-    deviation = jnp.where(counts, _deviation(tails, start, tails.depth, place), 0)
-    blocks = jnp.pad(deviation, (0, -n % size)).reshape(-1, size)
-    highest, lowest = jnp.max(blocks, axis=1), jnp.min(blocks, axis=1)
-    high, low = jnp.argmax(highest), jnp.argmin(lowest)
-    above = high * size + jnp.argmax(blocks[high])
-    below = low * size + jnp.argmin(blocks[low])
-    return jnp.maximum(highest[high], -lowest[low]), above.astype(jnp.int32), below.astype(jnp.int32)
+    rise = (tails.depth[start] - tails.depth) + (tails.rest[start] - tails.rest)
+    model = _model(tails.slope[start], rise)
+    distance = jnp.where(counts, jnp.abs(model - (place - start).astype(model.dtype) * tails.share[start]), 0)
+    blocks = jnp.pad(distance, (0, -n % size)).reshape(-1, size)
+    largest = jnp.max(blocks, axis=1)
+    block = jnp.argmax(largest)
+    return largest[block], (block * size + jnp.argmax(blocks[block])).astype(jnp.int32)
 
 
 @jax.custom_jvp
