@@ -9,13 +9,16 @@ import shutil
 import threading
 from pathlib import Path
 
+import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from safetensors.numpy import load_file, save_file
 
 import spectra
+from spectra.engine import clean_layer
 from spectra.engine.clean_layer import Removal
 from spectra.engine.clean_run import Ahead, Work
 from spectra.engine.options import Options
@@ -25,6 +28,7 @@ from spectra.engine.progress import Tally
 from spectra.errors import CheckpointError, InputError, OutputError
 from spectra.models.formats import open_source
 from spectra.models.layers import find_layers
+from spectra.models.matrices import MatrixView
 
 N, M = 60, 40
 RNG = np.random.default_rng(8)
@@ -178,7 +182,7 @@ def test_every_matrix_goes_back_to_its_place(kind: str, tmp_path: Path):
     after = load_file(tmp_path / "n.safetensors")
     rules = {name: value for name, value in options.items() if name in ("conv", "heads")}
     source = open_source(tmp_path / "m.safetensors")
-    seen = 0
+    seen, touched = 0, set()
     for layer in find_layers(source.tensors, **rules):
         if layer.view is None or layer.name not in [row.name for row in found]:
             continue
@@ -188,11 +192,9 @@ def test_every_matrix_goes_back_to_its_place(kind: str, tmp_path: Path):
         u, s, vt = np.linalg.svd(one.astype(np.float64), full_matrices=False)
         cut = np.where(s >= np.sort(s.ravel())[-kept], s, 0)
         np.testing.assert_allclose(new, (u * cut[:, None]) @ vt, atol=1e-5)
-        seen += 1
+        seen, touched = seen + 1, touched | {layer.tensor}
     assert seen == len(found) > 0
-    for name in set(weights) - {
-        layer.tensor for layer in find_layers(source.tensors) if layer.name in str(found.layers)
-    }:
+    for name in set(weights) - touched:
         assert after[name].tobytes() == weights[name].tobytes()
 
 
@@ -316,15 +318,26 @@ def test_slices_of_one_matrix_are_not_tied(tmp_path: Path):
     assert [layer.status for layer in found] == ["success", "success"]
 
 
-def test_float64_is_cleaned_and_measured_in_float64(tmp_path: Path):
-    w = trapped().astype(np.float64) * 1e60
-    np.savez(tmp_path / "m.npz", w=w)
-    [row] = spectra.clean(tmp_path / "m.npz", tmp_path / "n.npz", precision="float64")
-    expected = w.copy()
-    expected[7, 9] = 0
-    assert np.load(tmp_path / "n.npz")["w"].tobytes() == expected.tobytes()
-    assert row.metrics["rand_num_spikes_b"] == 0
-    [row] = spectra.clean(tmp_path / "m.npz", tmp_path / "x.npz")
+def test_float64_is_counted_in_float64(monkeypatch: pytest.MonkeyPatch):
+    """The programs for it take seconds to compile and are those of `analyze`."""
+    seen = []
+
+    def permuted_spikes(weights: np.ndarray, view: MatrixView, kurtosis: float, *_: object) -> int:
+        seen.append((weights.dtype, jnp.zeros(1).dtype, kurtosis))
+        return 3
+
+    monkeypatch.setattr(clean_layer, "permuted_spikes", permuted_spikes)
+    w = trapped()[None]
+    for precision in ("float32", "float64"):
+        assert clean_layer._count_traps(w, None, "w", Options(precision=precision), None) == 3
+        kurtosis = float(scipy.stats.kurtosis(w.astype(np.float64), axis=None))
+        assert seen[-1][:2] == (precision, precision)
+        np.testing.assert_allclose(seen[-1][2], kurtosis, rtol=1e-5 if precision == "float32" else 1e-12)
+
+
+def test_float64_beyond_float32_asks_for_it(tmp_path: Path):
+    np.savez(tmp_path / "m.npz", w=trapped().astype(np.float64) * 1e60)
+    [row] = spectra.clean(tmp_path / "m.npz", tmp_path / "n.npz")
     assert row.status == "failed" and "use precision float64" in row.warning
 
 

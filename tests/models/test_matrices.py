@@ -60,3 +60,34 @@ def test_matrices_keep_every_entry_once(view):
     assert sorted(cut.ravel()) == sorted(picked.ravel())
     assert cut.shape[0] == view.rf
     assert sorted(cut.shape[1:]) == [view.M, view.N]
+
+
+@settings(deadline=None)
+@given(views(), st.sampled_from([np.float64, np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, np.int8]))
+def test_matrices_go_back_to_the_last_bit(view, dtype):
+    raw = np.random.default_rng(0).bytes(int(np.prod(view.shape)) * np.dtype(dtype).itemsize)  # NaNs of all kinds too
+    w = np.frombuffer(raw, np.uint8).view(dtype).reshape(view.shape)
+    cut = np.array(view.matrices(w))
+    same = w.copy()
+    view.put(same, cut)
+    assert same.tobytes() == w.tobytes()
+    target = np.zeros_like(w)
+    view.put(target, cut)
+    assert view.matrices(target).tobytes() == cut.tobytes()
+    mask = np.zeros(view.shape, bool)
+    view.put(mask, np.ones(cut.shape, bool))
+    assert mask.sum() == cut.size and not target[~mask].view(np.uint8).any()
+
+
+@pytest.mark.parametrize("axis", [-1, -2])
+def test_parts_and_reshapings_go_back(axis):
+    w = np.arange(1 * 12 * 8).reshape(1, 12, 8)
+    view = MatrixView((12, 8), (), (0,), (1,)).part(2 + axis, 4, 2)
+    view.put(w, -view.matrices(w))
+    assert (w < 0).sum() == 24
+    np.testing.assert_array_equal(np.split(w[0], 4, axis)[2], -np.abs(np.split(w[0], 4, axis)[2]))
+
+
+def test_a_tensor_that_would_be_copied_is_refused():
+    with pytest.raises(ValueError, match="C-ordered"):
+        CONV.put(np.zeros(CONV.shape, order="F"), np.zeros((10, 4, 3)))

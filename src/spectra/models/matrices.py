@@ -117,6 +117,7 @@ class MatrixView:
     def _picked(self, tensor: Any) -> Any:
         """A view of the picked entries, with axes in the order of positions, rows and columns."""
         picked = dict(self.index)
-        tensor = tensor.reshape(self.shape)[tuple(picked.get(axis, slice(None)) for axis in range(len(self.shape)))]
+        places = tuple(picked.get(axis, slice(None)) for axis in range(len(self.shape)))
+        tensor = tensor.reshape(self.shape)[(*places, ...)]  # the dots keep an array of what has no axes left
         left = [axis for axis in range(len(self.shape)) if axis not in picked]
         return tensor.transpose([left.index(axis) for axis in (*self.positions, *self.rows, *self.cols)])
