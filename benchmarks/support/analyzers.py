@@ -37,6 +37,8 @@ class Measured(NamedTuple):
 
     seconds: dict[str, list[float]]
     agreement: dict[str, str]
+    tables: dict[str, Any]
+    """The last table of each side, as it came."""
 
 
 @contextmanager
@@ -48,21 +50,27 @@ def analyzers(question: Question) -> Iterator[dict[str, Peer]]:
 
 
 def side_by_side(
-    weights: Weights, peers: Mapping[str, Peer], runs: Mapping[str, int], small: Weights | None = None
+    weights: Weights,
+    peers: Mapping[str, Peer],
+    runs: Mapping[str, int],
+    small: Weights | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Measured:
     """Measure in turn and check the tables.
 
-    The warm-up is a full run of each side; where that takes a peer minutes, `small` is what it warms up with.
+    The warm-up is a full run of each side; where that takes a peer minutes, `small` is what it warms up with. `options`
+    are those of each side where they are not its defaults.
     """
+    options = options or {}
     tables: dict[str, Any] = {}
 
     def ours() -> float:
-        seconds, tables["spectra"] = timed(lambda: spectra.analyze(weights))
+        seconds, tables["spectra"] = timed(lambda: spectra.analyze(weights, **options.get("spectra", {})))
         return seconds
 
     def theirs(name: str) -> Callable[[], float]:
         def run() -> float:
-            answered = peers[name].ask("run")
+            answered = peers[name].ask("run", **options.get(name, {}))
             tables[name] = answered["layers"]
             return answered["seconds"]
 
@@ -83,7 +91,7 @@ def side_by_side(
         agreement["weightwatcher"] = same_as_weightwatcher(table, layers.rename_axis("longname").reset_index())
     if "diffract" in peers:
         agreement["diffract"] = same_as_diffract(table, pd.DataFrame(tables["diffract"]))
-    return Measured(measured, agreement)
+    return Measured(measured, agreement, {**tables, "spectra": table})
 
 
 def _load(peers: Mapping[str, Peer], name: str, weights: Weights) -> None:

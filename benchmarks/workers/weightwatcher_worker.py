@@ -1,4 +1,6 @@
-"""WeightWatcher at its default options, on weights from a file. Runs in benchmarks/.envs/weightwatcher.
+"""WeightWatcher on weights from a file, at its default options unless others are given.
+
+Runs in benchmarks/.envs/weightwatcher.
 
 python weightwatcher_worker.py                   answer requests (protocol.py): the time inside the process, warm
 python weightwatcher_worker.py MODEL OUT.csv     one process from file to table, as a user's script would be
@@ -16,7 +18,8 @@ from torch import nn
 
 warnings.simplefilter("ignore")
 logging.disable(logging.ERROR)  # it logs to the console otherwise, which would cost it time
-COLUMNS = ("alpha", "D", "num_pl_spikes", "stable_rank", "num_evals")
+COLUMNS = ("alpha", "D", "num_pl_spikes", "stable_rank", "num_evals", "detX_num", "max_rand_eval", "num_spikes")
+"""What is handed over to be compared, where there is such a column."""
 
 
 def build(weights):
@@ -46,9 +49,9 @@ def empty_layer(name, shape):
     return nn.Conv2d(per_group * groups, out, kernel, groups=groups, bias=False, device="meta")
 
 
-def analyze(model):
-    """The default table."""
-    return weightwatcher.WeightWatcher(model=model).analyze()
+def analyze(model, **options):
+    """The default table, or that of other options."""
+    return weightwatcher.WeightWatcher(model=model).analyze(**options)
 
 
 def read(path):
@@ -65,12 +68,12 @@ class Warm:
         tensors = load_file(path)
         self.model = build({name: tensors[name] for name in names})
 
-    def run(self):
+    def run(self, **options):
         """Seconds of one analysis and its table by layer."""
         start = time.perf_counter()
-        table = analyze(self.model)
+        table = analyze(self.model, **options)
         seconds = time.perf_counter() - start
-        rows = table.set_index("longname")[list(COLUMNS)]
+        rows = table.set_index("longname")[[name for name in COLUMNS if name in table]]
         return {"seconds": seconds, "layers": rows.astype(float).to_dict("index")}
 
 
