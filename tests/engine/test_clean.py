@@ -435,7 +435,7 @@ def test_no_more_is_read_ahead_than_memory_allows(room: int, tmp_path: Path, mon
         assert ahead(name) is None
     ahead.close()
     assert sorted(ahead.layers) == [0, 1, 2, 3, 4, 5]
-    assert source.most <= 1 if room == 0 else source.most > 1
+    assert (source.most, ahead.workers) == (0, 1) if room == 0 else source.most > 1 and ahead.workers == 2
 
 
 def test_shards_and_orbax_go_the_same_way(tmp_path: Path):

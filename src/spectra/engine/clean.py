@@ -136,7 +136,7 @@ def clean_model(
         tally.finished([step for step in plan.steps if step.index not in wanted])
         ahead = Ahead(jobs, Work(source, options, removal, chosen), plan.largest, tally)
         try:
-            with chosen.using(chosen.workers):
+            with chosen.using(ahead.workers):
                 rewrite(rewriting, ahead)
         finally:
             ahead.close()

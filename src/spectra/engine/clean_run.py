@@ -56,7 +56,10 @@ class Ahead:
         self._jobs = {job.tensor: job for job in jobs}
         self._started: dict[str, Future[Cleaned]] = {}
         self._used = 0
-        self._pool = ThreadPoolExecutor(work.backend.workers)
+        largest_job = max(map(_nbytes, jobs), default=0)
+        self.workers = work.backend.workers if 2 * largest_job <= self._budget else 1
+        """How many tensors are worked on at a time; one with all cores where memory does not allow for two."""
+        self._pool = ThreadPoolExecutor(self.workers)
         self._reading = threading.Lock()
         self.layers: dict[int, LayerCleaning] = {}
         """What was found, by the index of the step."""
