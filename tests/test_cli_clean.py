@@ -54,7 +54,7 @@ def test_a_trap_is_removed_and_told(model, capsys):
 def test_nothing_to_remove_is_a_copy(model, capsys):
     assert run(["clean", "m.safetensors", "--out", "n.safetensors", "--layers", "layers.1.*"]) == 0
     assert Path("n.safetensors").read_bytes() == Path("m.safetensors").read_bytes()
-    assert "0 of 1 layers with matrices changed, there was nothing to remove" in capsys.readouterr().out
+    assert "0 of 1 layers with matrices changed, nothing was removed" in capsys.readouterr().out
 
 
 def test_bulk(model, capsys):

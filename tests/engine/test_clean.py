@@ -261,6 +261,7 @@ def test_broken_layers_stay_and_are_named(tmp_path: Path):
     broken[0, 0] = np.nan
     weights = {"a.kernel": trapped(), "b.kernel": broken, "c.kernel": np.ones((N, M), np.int8), "d.kernel": noise(3, 4)}
     weights["e.foo"] = noise(5, 6, 7)
+    weights["depthwise.kernel"] = noise(5, 8, 1, 96)  # 40 vectors, one at each position
     weights["zero.kernel"] = np.zeros((N, M), np.float32)
     weights["ones.kernel"] = np.ones((N, M), np.float32)
     np.savez(tmp_path / "m.npz", **weights)
@@ -272,6 +273,7 @@ def test_broken_layers_stay_and_are_named(tmp_path: Path):
     assert told["c.kernel"][0] == "skipped" and "integer weights (int8)" in told["c.kernel"][1]
     assert told["d.kernel"][0] == "skipped" and "fewer than min_evals=10" in told["d.kernel"][1]
     assert told["e.foo"][0] == "failed" and "--layout" in told["e.foo"][1]
+    assert told["depthwise.kernel"][0] == "skipped" and "a vector at each position" in told["depthwise.kernel"][1]
     assert told["zero.kernel"] == told["ones.kernel"] == ("success", "")
     for name in set(weights) - {"a.kernel"}:
         assert after[name].tobytes() == weights[name].tobytes()

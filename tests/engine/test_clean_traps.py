@@ -116,10 +116,11 @@ def test_weaker_causes_go_only_as_far_as_traps_are_left(trapped: float, removed:
 def test_what_nothing_explains_is_said_and_left():
     w = strong_and_weak()
     found = remove_traps(w, 3, lambda _: 1)  # one by chance, whatever is removed
-    assert found.entries == 2 and found.note == "1 traps that no entry and no mean explains, perhaps by chance"
+    assert found.entries == 2 and found.note == "1 trap that no entry and no mean explains, perhaps by chance"
     bare = noise(1, N, M)
     found = remove_traps(bare, 1, not_reached)
-    assert found.matrices is None and "1 traps that no entry" in found.note
+    assert found.matrices is None and "1 trap that no entry" in found.note
+    assert remove_traps(bare, 2, not_reached).note.startswith("2 traps that")
     weak = np.where(np.abs(w) > 1.5 * STRENGTH, 0, w)  # removing weak causes does not help: none is removed
     assert remove_traps(weak, 1, lambda _: 1)[:3] == (None, 0, 0)
 

@@ -30,6 +30,8 @@ from spectra.report.cleaning import Cleaning, LayerCleaning
 
 FACTOR = "a factor of a low-rank adapter, which means nothing by itself: merge the adapter and clean the result"
 
+VECTOR = "a vector at each position, which has no bulk and which shuffling leaves as it is"
+
 
 def clean(
     model: str | os.PathLike,
@@ -161,6 +163,8 @@ def _left_alone(step: Step) -> LayerCleaning | None:
         return unchanged(step, kind, step.note)
     if step.action == "entries" and step.layer.view is not None:
         return unchanged(step, "skipped", step.note)
+    if step.action == "analyze" and step.layer.view is not None and step.layer.view.M == 1:
+        return unchanged(step, "skipped", VECTOR)
     return None
 
 

@@ -85,7 +85,8 @@ def remove_traps(matrices: np.ndarray, traps: int, count_traps: Callable[[np.nda
     fewest = left(enough) if enough else traps
     if fewest and len(causes.found) > enough:
         enough, fewest = _fewest(left, enough, fewest, len(causes.found))
-    note = f"{fewest} traps that no entry and no mean explains, perhaps by chance" if fewest else ""
+    many = "" if fewest == 1 else "s"
+    note = f"{fewest} trap{many} that no entry and no mean explains, perhaps by chance" if fewest else ""
     if not enough:
         return Removed(None, 0, 0, note)
     removed = causes.found[:enough]

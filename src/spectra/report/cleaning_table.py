@@ -73,7 +73,7 @@ def summary_line(cleaning: Cleaning) -> str:
     s = cleaning.summary()
     parts = [f"{s['changed']} of {s['layers']} layers with matrices changed"]
     if not s["changed"]:
-        parts.append("there was nothing to remove and all weights are as they were")
+        parts.append("nothing was removed and all weights are as they were")
     if words := removed_words(s["removed_entries"], s["removed_means"]):
         parts.append(f"{words} removed, traps {s['traps_a']} → {s['traps_b']}")
     if s["changed"] and s["removed_components"]:
