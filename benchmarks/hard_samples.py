@@ -38,7 +38,7 @@ HARD: dict[str, Callable[[int], np.ndarray]] = {
     "random blocks": lambda n: 1e3 ** np.arange(-5, 5)[:, None] * (1 + np.random.default_rng(0).pareto(1.5, n // 10)),
     "geometric blocks": lambda n: np.exp(np.linspace(0, 60, 1000))[:, None] * np.geomspace(1, 1.03, n // 1000),
     "staircase, equal steps": lambda n: np.repeat(np.geomspace(1, 1e6, n // 100), 100),
-    "staircase, shrinking": lambda n: np.repeat(np.geomspace(1, 1e9, 500), np.arange(500, 0, -1) * n // 125_000 + 1)[:n],
+    "shrinking staircase": lambda n: np.repeat(np.geomspace(1, 1e9, 500), np.arange(500, 0, -1) * n // 124_000)[:n],
     "seven values": lambda n: np.random.default_rng(0).choice(np.geomspace(1, 1e3, 7), n),
     "clusters": lambda n: 10.0 ** np.random.default_rng(0).integers(0, 8, n) * np.linspace(1, 1.001, n),
     "clusters ever closer": lambda n: np.exp(80 * 0.5 ** (np.arange(n) % 12)) * np.linspace(1, 1.001, n),
