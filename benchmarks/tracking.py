@@ -5,16 +5,19 @@ ones, which take as long), batches of 128, Adam: an epoch is one `lax.scan` of 4
 and with a `Recorder` in the scan, in turn, at the default cadence and with the default metrics of all layers; BLAS has
 one thread. Rows:
 
-- `overhead`: time that tracking adds, as a share of the time without, after one epoch and after all of them;
+- `overhead`: time that tracking adds, as a share of the time without, after one epoch and after all of them (4,680
+  steps by default, which is how long the study trains such networks), by the wall and of the CPU. The second does not
+  depend on what else runs here, but does not tell how well both cores are used;
 - `a record`: what one measurement takes, in training steps;
 - `idle`: the same share where no step is due, that is, what it costs to ask;
-- `compile`: how much longer the first call takes.
+- `compile`: what the first call takes longer.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -28,10 +31,11 @@ from support.timing import timed
 
 import spectra.training
 from spectra.study.models import MLP
-from spectra.training import DEFAULT_METRICS, Recorder, Schedule, one_blas_thread, select
+from spectra.training import DEFAULT_METRICS, Recorder, Schedule, Selection, one_blas_thread, select
 
 IMAGES, PIXELS, BATCH, WIDTH = 60_000, 784, 128, 256
 LIMIT = 0.05
+IDLE_EPOCHS = 2
 OPTIMISER = optax.adam(1e-3)
 
 
@@ -53,40 +57,59 @@ def network(question: Question, depth: int, epochs: int, x: jax.Array, y: jax.Ar
     never = Schedule.at([2**31 - 1])
     recorders = {"plain": None, "tracked": Recorder(selection), "idle": Recorder(selection, never)}
     runs = {name: Run(graphdef, params, recorder, x, y) for name, recorder in recorders.items()}
-    for _ in range(epochs):
-        for run in runs.values():
-            run.epoch()
-    seconds = {name: run.seconds for name, run in runs.items()}
-    steps = len(x) // BATCH
-    step = statistics.median(seconds["plain"]) / steps
-    record = one_record(params, selection)
-    name = f"depth {depth}"
+    for number in range(epochs):
+        for name, run in runs.items():
+            if name != "idle" or number < IDLE_EPOCHS:
+                run.epoch()
+    steps, name, plain, tracked = len(x) // BATCH, f"depth {depth}", runs["plain"], runs["tracked"]
+    wall, cpu = one_record(params, selection)
     for count in sorted({1, epochs}):
-        records = Schedule.log().count(count * steps - 1)
-        share = sum(seconds["tracked"][:count]) / sum(seconds["plain"][:count]) - 1
-        question.figure(
-            f"{name}: overhead after {count} epochs of {steps} steps",
-            share,
-            "of the training time",
-            LIMIT if count == epochs else None,
-            records=records,
-            layers=len(selection.layers),
-            metrics=DEFAULT_METRICS,
-            estimate=records * record / (count * steps * step),
-            plain_seconds=sum(seconds["plain"][:count]),
-            tracked_seconds=sum(seconds["tracked"][:count]),
-        )
-    question.figure(f"{name}: a record", record / step, "training steps", record_seconds=record, step_seconds=step)
-    idle = statistics.median(i / p - 1 for i, p in zip(seconds["idle"], seconds["plain"], strict=True))
-    question.figure(f"{name}: idle", idle, "of the training time")
-    question.figure(f"{name}: compile", runs["tracked"].compiled - runs["plain"].compiled, "s")
+        for clock, both in (
+            ("wall", (tracked.seconds, plain.seconds)),
+            ("CPU", (tracked.cpu_seconds, plain.cpu_seconds)),
+        ):
+            spent, usual = (sum(seconds[:count]) for seconds in both)
+            question.figure(
+                f"{name}: overhead after {count} epochs of {steps} steps, {clock} time",
+                spent / usual - 1,
+                "of the training time",
+                LIMIT if count == epochs else None,
+                records=Schedule.log().count(count * steps - 1),
+                layers=len(selection.layers),
+                metrics=DEFAULT_METRICS,
+                plain_seconds=usual,
+                tracked_seconds=spent,
+            )
+    step, cpu_step = (statistics.median(times) / steps for times in (plain.seconds, plain.cpu_seconds))
+    question.figure(
+        f"{name}: a record",
+        cpu / cpu_step,
+        "training steps, CPU time",
+        wall_steps=wall / step,
+        record_seconds=wall,
+        record_cpu_seconds=cpu,
+        step_seconds=step,
+        step_cpu_seconds=cpu_step,
+    )
+    idle = runs["idle"].cpu_seconds
+    share = sum(idle) / sum(plain.cpu_seconds[: len(idle)]) - 1
+    question.figure(f"{name}: idle", share, "of the training time, CPU time", steps=len(idle) * steps)
+    question.figure(f"{name}: compile", tracked.compiled - plain.compiled, "s of CPU time")
 
 
-def one_record(params: Any, selection: Any) -> float:
-    """Seconds of one measurement by itself."""
+def one_record(params: Any, selection: Selection) -> tuple[float, float]:
+    """Seconds of one measurement by itself, by the wall and of the CPU."""
     program = jax.jit(partial(spectra.training.measure, selection=selection))
     jax.block_until_ready(program(params))
-    return statistics.median(timed(lambda: program(params))[0] for _ in range(9))
+    found = [clocked(lambda: program(params)) for _ in range(9)]
+    return statistics.median(wall for wall, _, _ in found), statistics.median(cpu for _, cpu, _ in found)
+
+
+def clocked(call: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Seconds by the wall and of the CPU, and what came of it; the latter does not depend on what else runs."""
+    start = time.process_time()
+    seconds, found = timed(call)
+    return seconds, time.process_time() - start, found
 
 
 class Run:
@@ -95,15 +118,22 @@ class Run:
     def __init__(self, graphdef: Any, params: Any, recorder: Recorder | None, x: jax.Array, y: jax.Array) -> None:
         records = recorder.init() if recorder else None
         self._carry = (params, OPTIMISER.init(params), records)
-        self._data, self._number, self.seconds = (x, y), 0, list[float]()
+        self._data, self._number = (x, y), 0
+        self.seconds: list[float] = []
+        self.cpu_seconds: list[float] = []
         program = jax.jit(epoch_of(graphdef, recorder))
-        self.compiled, self._program = timed(lambda: program.lower(self._carry, 0, *self._data).compile())
+        _, self.compiled, self._program = clocked(lambda: program.lower(self._carry, 0, *self._data).compile())
+
+    def times(self, clock: str) -> list[float]:
+        """Seconds of each epoch by the wall, or of the CPU."""
+        return self.seconds if clock == "wall" else self.cpu_seconds
 
     def epoch(self) -> None:
         """Train one more and keep its time."""
-        seconds, self._carry = timed(lambda: self._program(self._carry, self._number, *self._data))
+        wall, cpu, self._carry = clocked(lambda: self._program(self._carry, self._number, *self._data))
         self._number += 1
-        self.seconds.append(seconds)
+        self.seconds.append(wall)
+        self.cpu_seconds.append(cpu)
 
 
 def epoch_of(graphdef: Any, recorder: Recorder | None) -> Callable[..., Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -83,6 +85,8 @@ def test_factors_of_adapters_are_no_layers():
         ({"capacity": 0}, "capacity=0"),
         ({"sinks": [3]}, "sink 3 is not understood"),
         ({"sinks": [dict]}, "is not understood"),
+        ({"sinks": [io.StringIO()]}, "is not understood"),
+        ({"sinks": "run.parquet"}, "must be a list"),
         ({"sinks": ["run.xlsx"]}, "unknown output format"),
         ({"sinks": ["/nowhere/run.parquet"]}, "there is no directory"),
     ],

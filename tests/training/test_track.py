@@ -130,6 +130,14 @@ def test_a_tracker_inside_of_jit_says_what_to_do():
             jax.jit(call)(1)
 
 
+def test_a_step_is_a_whole_number():
+    params = {"a": np.eye(24, dtype=np.float32)}
+    tracker = track(params, metrics=METRICS)
+    for step in (0.5, -1, "1", None):
+        with pytest.raises(InputError, match=r"step=.* must be a whole number from 0"):
+            tracker(step, params)
+
+
 def test_an_nnx_module_is_measured_inside_of_jit():
     model = Net(nnx.Rngs(0))
     tracker = track(model, metrics=METRICS)

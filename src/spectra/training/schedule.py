@@ -22,13 +22,20 @@ PER_DECADE = 4
 """Of the default: some 18 records up to step 10,000, of which each takes as long as a few steps."""
 
 
-def _whole(value: Any, name: str, least: int) -> int:
+def whole(value: Any, name: str, least: int) -> int:
+    """A step, or a number of them, as a Python number.
+
+    Raises
+    ------
+    InputError
+        If it is none from `least` to 2³¹ − 1.
+    """
     try:
         number = operator.index(value)
     except TypeError:
         number = -1
     if isinstance(value, bool) or not least <= number <= LAST:
-        raise InputError(f"schedule: {name}={value!r} must be a whole number from {least} to 2³¹ − 1")
+        raise InputError(f"{name}={value!r} must be a whole number from {least} to 2³¹ − 1")
     return number
 
 
@@ -53,19 +60,19 @@ class Schedule:
 
         The number of records grows with the logarithm of the number of steps, and so does the cost.
         """
-        count = _whole(per_decade, "per_decade", 1)
+        count = whole(per_decade, "per_decade", 1)
         powers = (round(10 ** (k / count)) for k in range(10 * count))
         return cls(tuple(sorted({0, *itertools.takewhile(lambda step: step <= LAST, powers)})))
 
     @classmethod
     def every(cls, period: int) -> Schedule:
         """Step 0 and each multiple of `period`; the cost is a fixed share of the training time."""
-        return cls(period=_whole(period, "every", 1))
+        return cls(period=whole(period, "every", 1))
 
     @classmethod
     def at(cls, steps: Iterable[int]) -> Schedule:
         """These steps."""
-        found = tuple(sorted({_whole(step, "step", 0) for step in steps}))
+        found = tuple(sorted({whole(step, "step", 0) for step in steps}))
         if not found:
             raise InputError("schedule: no steps; give some, such as [0, 10, 100]")
         return cls(found)

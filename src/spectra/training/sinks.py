@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import time
@@ -140,7 +141,7 @@ def as_sink(value: Any) -> Sink:
     """
     if isinstance(value, str | os.PathLike):
         return TableFile(value)
-    if isinstance(value, Sink) and not isinstance(value, type):
+    if isinstance(value, Sink) and not isinstance(value, type | io.IOBase):
         return value
     if callable(value) and not isinstance(value, type):
         return _Function(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -20,7 +19,7 @@ from spectra.report.save import Table, save_columns, to_frame
 from spectra.training.measure import Measurement, measure_tensors
 from spectra.training.metrics import DEFAULT_METRICS
 from spectra.training.recorder import CAPACITY, Recorder, Records
-from spectra.training.schedule import LOGARITHMIC, Schedule, as_schedule
+from spectra.training.schedule import LOGARITHMIC, Schedule, as_schedule, whole
 from spectra.training.selection import Conv, Gates, Heads, Selection, select
 from spectra.training.sinks import Row, Sink, add_rows, as_sink
 from spectra.training.threads import one_blas_thread
@@ -93,6 +92,8 @@ def track(
     >>> tracker.to_pandas().step.tolist()
     [0.0, 10.0, 20.0]
     """
+    if isinstance(sinks, str | Path) or callable(sinks):
+        raise InputError(f"sinks={sinks!r} must be a list, such as ['run.parquet']")
     options = {"method": method, "conv": conv, "gates": gates, "heads": heads, "min_evals": min_evals}
     selection = select(params, layers, metrics, layout=layout, **options)  # type: ignore[arg-type]
     recorder = Recorder(selection, as_schedule(schedule), capacity)
@@ -136,8 +137,7 @@ class Tracker:
         params
             The parameters at this step, of the form that `track` was given.
         """
-        number = operator.index(step) if not isinstance(step, jax.core.Tracer) else None
-        if number is None or self.recorder.schedule.due(number):
+        if isinstance(step, jax.core.Tracer) or self.recorder.schedule.due(whole(step, "step", 0)):
             self.record(step, params)
 
     def record(self, step: Any, params: Any) -> None:
@@ -145,7 +145,7 @@ class Tracker:
         tensors = self.selection.tensors(params)
         if any(isinstance(value, jax.core.Tracer) for value in (step, *tensors.values())):
             raise InputError("a tracker cannot be called inside jit: carry the state of tracker.recorder instead")
-        number = operator.index(step)
+        number = whole(step, "step", 0)
         if number == self._last:
             return
         self._last = number
