@@ -18,6 +18,7 @@ import click
 from spectra.cache import use_compilation_cache as _use_compilation_cache
 from spectra.cli_clean import clean_command
 from spectra.cli_compare import compare_command
+from spectra.cli_plot import plot_command
 from spectra.cli_study import study_command
 from spectra.errors import InputError
 
@@ -123,6 +124,28 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _measured(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say what is measured, of `analyze` and `plot`."""
+    options = [
+        click.option("--method", type=click.Choice(["auto", "gram", "svd"]), default="auto", show_default=True),
+        click.option("--run-dir", type=click.Path(path_type=Path), metavar="DIR",
+                     help="Keep each finished layer there; the same command goes on where it was."),
+        click.option("--gof", type=click.IntRange(min=0), default=0, metavar="N",
+                     help="Goodness of fit, intervals of alpha and xmin, from N bootstrap replicates; 1000 is usual."),
+        click.option("--tails", is_flag=True, help="Fit the tails of the weight entries too."),
+        click.option("--null", is_flag=True, help="Hold each spectrum against noise: bulk, spikes, shuffled entries."),
+        click.option("--fix-fingers", is_flag=True, help="Leave the few top eigenvalues that spoil a fit out of it."),
+        click.option("--farms", is_flag=True,
+                     help="Alpha over square windows too, which does not depend on the shape."),
+        click.option("--vectors", type=click.IntRange(min=0), default=0, metavar="K",
+                     help="Localisation of the K leading singular vectors."),
+        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 _base = click.option("--base", metavar="MODEL", help="The model that the low-rank adapters of MODEL change.")
 
 
@@ -136,32 +159,7 @@ def spectra() -> None:
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Table as .csv, .json or .parquet.")
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Self-contained page, .html.")
-@click.option("--method", type=click.Choice(["auto", "gram", "svd"]), default="auto", show_default=True)
-@click.option(
-    "--run-dir",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Keep each finished layer there; the same command goes on where it was.",
-)
-@click.option(
-    "--gof",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="N",
-    help="Goodness of fit and intervals of alpha and xmin from N bootstrap replicates; 1000 is usual.",
-)
-@click.option("--tails", is_flag=True, help="Fit the tails of the weight entries too.")
-@click.option("--null", is_flag=True, help="Hold each spectrum against noise: bulk, spikes, shuffled entries.")
-@click.option("--fix-fingers", is_flag=True, help="Leave the few top eigenvalues that spoil a fit out of it.")
-@click.option("--farms", is_flag=True, help="Alpha over square windows too, which does not depend on the shape.")
-@click.option(
-    "--vectors",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="K",
-    help="Localisation of the K leading singular vectors.",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
+@_measured
 @click.option("--distributed", is_flag=True, help="Be one of several processes (scripts/launch, srun, mpirun).")
 @_base
 @_shared
@@ -308,4 +306,5 @@ def _refuse_overwrite(target: Path, models: Sequence[str]) -> None:
 # They share options with those above.
 spectra.add_command(clean_command())
 spectra.add_command(compare_command())
+spectra.add_command(plot_command())
 spectra.add_command(study_command())

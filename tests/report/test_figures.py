@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spectra.errors import InputError
-from spectra.report.curves import bulk_histogram, bulk_law, log_density, short_name
+from spectra.report.curves import bulk_histogram, bulk_law, log_density, power_law, short_name
 from spectra.report.figures import plot_bulk, plot_ccdf, plot_esd, plot_families, plot_histogram, plot_layer, plot_xmin
 from spectra.report.result import LayerResult, WeightHistogram
 
@@ -289,12 +289,18 @@ def test_many_candidates_are_thinned_out():
     assert x.size == 400 and x[0] == values[0] and x[-1] == values[-2]
 
 
-def noisy(rows=400, columns=200, spike=0.0, **metrics):
-    """Gaussian entries with one direction added, and what `--null` would say of them."""
+@functools.cache
+def gaussian(rows, columns, spike):
+    """Eigenvalues of Gaussian entries with one direction added."""
     rng = np.random.default_rng(1)
     weights = 0.1 * rng.standard_normal((rows, columns))
     weights += spike * np.outer(rng.standard_normal(rows), rng.standard_normal(columns)) / (rows * columns) ** 0.5
-    values = np.linalg.svd(weights, compute_uv=False)[::-1] ** 2
+    return np.linalg.svd(weights, compute_uv=False)[::-1] ** 2
+
+
+def noisy(rows=400, columns=200, spike=0.0, **metrics):
+    """Such a layer, and what `--null` would say of it."""
+    values = gaussian(rows, columns, spike)
     told = {"N": rows, "M": columns, "rf": 1, "num_evals": columns, "sigma_mp": 0.1, "num_spikes": int(spike > 0)}
     told |= {"bulk_edge": 1.02 * 0.01 * (rows**0.5 + columns**0.5) ** 2}
     return make_layer(eigenvalues=values, metrics=told | metrics)
@@ -335,3 +341,19 @@ def test_noise_is_drawn_over_the_spectrum_with_its_edge_and_spikes():
     assert words(plot_bulk(bare())) == ["no spectrum (dense)"]
     zeros = noisy(sigma_mp=None, bulk_edge=None)
     assert bulk_law(zeros) is None and words(plot_bulk(zeros))
+
+
+def test_top_eigenvalues_that_were_left_out_of_the_fit_stand_beside_it():
+    _, values, (_, alpha, xmin, tail) = analyzed(3.0)
+    with_fingers = np.append(values, [50 * values[-1]] * 3)
+    layer = make_layer(eigenvalues=with_fingers)
+    layer.metrics.update(num_fingers=3, num_evals=153)
+    fitted = power_law(layer)
+    assert (fitted.xmax, fitted.share, fitted.beyond) == (values[-1], tail / 153, 3 / 153)
+    np.testing.assert_allclose(fitted.ccdf(np.array(xmin)), np.mean(with_fingers >= xmin))
+    x, p = lines(plot_ccdf(layer).axes[0])[
+        f"α = {alpha:.2f} ± {layer.metrics['sigma']:.2f}, D = {layer.metrics['D']:.3f}"
+    ]
+    np.testing.assert_allclose([x[-1], p[0]], [values[-1], (tail + 3) / 153])
+    x, distances = lines(plot_xmin(layer).axes[0])["every candidate"]
+    assert x.size == 149 and x[distances.argmin()] == xmin

@@ -218,6 +218,8 @@ def test_every_column_has_a_name_a_unit_and_a_meaning():
     assert term("left_p_student_t").text == "Tail of the negative weights: p of that R, student t"
     assert term("R_lognormal").text == "R of the power law against lognormal"
     assert term("q05").text == "5 % of the weights lie below"
+    assert term("min_participation_u").group == "Singular vectors" and "longer side" in term("min_participation_u").text
+    assert term("num_vectors").text == "Number of leading singular vectors"
     assert term("something_new").label == "something new" and term("something_new").group == "Other"
 
 

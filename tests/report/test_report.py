@@ -76,5 +76,7 @@ def test_saving_refuses_what_it_cannot_do(report, tmp_path):
     for bad in ("r.xlsx", "no/dir/r.csv"):
         with pytest.raises(spectra.OutputError, match="r\\."):
             report.save(tmp_path / bad)
+    with pytest.raises(spectra.OutputError, match="there is no directory"):
+        report.save_html(tmp_path / "no" / "page.html")
     report.save_html(tmp_path / "page.html")
     assert "encoder.1.mlp.kernel" in (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -22,6 +22,8 @@ class PowerLaw(NamedTuple):
     xmin: float
     xmax: float
     share: float
+    beyond: float
+    """Share of the eigenvalues above xmax, which were left out of the fit (`fix_fingers`)."""
 
     def density(self, x: np.ndarray) -> np.ndarray:
         """Density at x, as a part of the whole ESD."""
@@ -29,7 +31,7 @@ class PowerLaw(NamedTuple):
 
     def ccdf(self, x: np.ndarray) -> np.ndarray:
         """P(Λ ≥ x), as a part of the whole ESD."""
-        return self.share * (x / self.xmin) ** (1 - self.alpha)
+        return self.beyond + self.share * (x / self.xmin) ** (1 - self.alpha)
 
 
 def number(layer: LayerResult, key: str) -> float | None:
@@ -78,9 +80,11 @@ def power_law(layer: LayerResult) -> PowerLaw | None:
     values = spectrum(layer)
     if alpha is None or xmin is None or alpha <= 1 or xmin <= 0 or not values.size or values[-1] < xmin:
         return None
+    fingers = int(number(layer, "num_fingers") or 0)
     tail = number(layer, "num_pl_spikes")
-    size = tail if tail is not None else float(np.count_nonzero(values >= xmin))
-    return PowerLaw(alpha, xmin, float(values[-1]), size / values.size) if size > 0 else None
+    size = tail if tail is not None else float(np.count_nonzero(values >= xmin) - fingers)
+    xmax = float(values[-1 - fingers]) if fingers < values.size else xmin
+    return PowerLaw(alpha, xmin, max(xmax, xmin), size / values.size, fingers / values.size) if size > 0 else None
 
 
 class Families(NamedTuple):
@@ -104,7 +108,7 @@ def family_ccdfs(layers: Sequence[LayerResult], points: int = 80) -> list[Famili
             params = np.array([layers[i].families[name] for i in known], np.float32)
             curves = np.asarray(tail_ccdf(multiples, name, params, 1), np.float64)  # type: ignore[arg-type]
             for i, curve in zip(known, curves, strict=True):
-                found[i].p[name] = fits[i].share * curve  # type: ignore[union-attr]
+                found[i].p[name] = fits[i].beyond + fits[i].share * curve  # type: ignore[union-attr]
     return found
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 SHAPE, FIT, TEST, RIVALS = "Shape", "Power-law fit", "Test of the fit", "Other families"
-SPECTRUM, NOISE, WEIGHTS, TAILS, OTHER = "Spectrum", "Against noise", "Weights", "Tails of the weights", "Other"
-GROUPS = (SHAPE, FIT, TEST, RIVALS, SPECTRUM, NOISE, WEIGHTS, TAILS, OTHER)
+SPECTRUM, NOISE, VECTORS = "Spectrum", "Against noise", "Singular vectors"
+WEIGHTS, TAILS, OTHER = "Weights", "Tails of the weights", "Other"
+GROUPS = (SHAPE, FIT, TEST, RIVALS, SPECTRUM, NOISE, VECTORS, WEIGHTS, TAILS, OTHER)
 """In the order of the page."""
 
 SQUARED, PLAIN, COUNT = "weight²", "weight", "number"
@@ -65,7 +66,7 @@ _TERMS: dict[str, Term] = {
     "alpha_weighted": Term("α·log λ", "α·log₁₀ λmax", "", FIT, "α weighted by the scale of the layer, α·log₁₀ λmax"),
     "log_alpha_norm": Term("log α-norm", "log₁₀ Σ λ^α", "", FIT, "Base-10 logarithm of Σ λ^α"),
     "hill_alpha": Term("Hill α", "Hill estimate of α", "", FIT, "Hill's estimate of α with the upper half as the tail"),
-    "farms_alpha": Term("FARMS α", "FARMS estimate of α", "", FIT, "α over sub-matrices of a fixed aspect ratio"),
+    "farms_alpha": Term("FARMS α", "FARMS estimate of α", "", FIT, "Hill's estimate over square windows of the matrix"),
     "raw_alpha": Term("raw α", "α before correction", "", FIT, "α before the top eigenvalues were clipped"),
     "num_fingers": Term(
         "fingers", "clipped top eigenvalues", COUNT, FIT,
@@ -183,6 +184,15 @@ _TERMS: dict[str, Term] = {
 
 _TAIL_WORDS = {"n_tail": "size of the tail", "alpha": "exponent α", "xmin": "start xmin", "D": "distance D"}
 _TAIL_WORDS |= {"sigma": "standard error σ", "verdict": "verdict"}
+_VECTORS = {
+    "num_vectors": "number of leading singular vectors",
+    "participation": "share of the coordinates that a leading singular vector spreads over, on average",
+    "min_participation": "share of the coordinates that the most localised of them spreads over",
+    "random_participation": "share of the coordinates that a random vector spreads over",
+    "vector_entropy": "entropy of a leading singular vector over its maximum, on average",
+    "random_vector_entropy": "entropy of a random vector over its maximum",
+}
+_LENGTHS = {"_u": "longer", "_v": "shorter"}
 _SIDES = {"right": "positive weights", "left": "negative weights"}
 
 
@@ -197,6 +207,9 @@ def term(key: str) -> Term:
         return Term(f"{side} {symbol}", f"{side} tail: {words}", "", TAILS, f"Tail of the {_SIDES[side]}: {words}")
     if words := _of_family(key):
         return Term(key.replace("_", " "), words, "", RIVALS, words)
+    if key in _VECTORS or key[:-2] in _VECTORS:
+        words = _VECTORS[key] if key in _VECTORS else f"{_VECTORS[key[:-2]]}, {_LENGTHS.get(key[-2:], '')} side"
+        return Term(key.replace("_", " "), words, "", VECTORS, words[0].upper() + words[1:])
     if len(key) == 3 and key[0] == "q" and key[1:].isdigit():
         return Term(
             key, f"{key[1:]} % quantile of the weights", PLAIN, WEIGHTS, f"{int(key[1:])} % of the weights lie below"

@@ -125,7 +125,9 @@ def draw_families(layer: LayerResult, ax: Axes) -> None:
 def draw_xmin(layer: LayerResult, ax: Axes) -> None:
     ax.set_xlabel("start of the tail xmin (weight²)")
     ax.set_ylabel("Kolmogorov–Smirnov distance D of the fit")
-    x, distances = xmin_distances(spectrum(layer))
+    values = spectrum(layer)
+    fingers = int(number(layer, "num_fingers") or 0)  # the largest, which were left out of the fit
+    x, distances = xmin_distances(values[: values.size - fingers])
     if not x.size:
         return say(ax, why_empty(layer, "esd"))
     ax.plot(x, distances, ".-", color=BLUE, markersize=3, linewidth=0.8, label="every candidate")

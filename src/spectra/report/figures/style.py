@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -129,7 +129,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     replace_file(target, lambda place: figure.savefig(place, dpi=150))
 
 
-def save_pages(figures: Sequence[Figure], path: str | Path) -> None:
+def save_pages(figures: Iterable[Figure], path: str | Path) -> None:
     """Write figures as the pages of one PDF, whole or not at all.
 
     Raises

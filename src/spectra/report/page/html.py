@@ -27,7 +27,7 @@ FIELDS = {"name": "layer", "kind": "kind", "role": "role", "shape": "shape", "wa
 
 COLUMNS = (
     *("name", "alpha", "sigma", "D", "num_pl_spikes", "verdict", "gof_p", "num_spikes", "w1_rand_distance"),
-    *("stable_rank", "kurtosis", "near_zero_std", "kind", "shape", "warning"),
+    *("stable_rank", "kurtosis", "near_zero_std", "shape", "warning"),
 )
 """What the table shows at first, as far as some layer has it; the reader may choose among all columns."""
 

@@ -30,8 +30,11 @@ function explained(layer) {
   }
   const warning = found.length ? [element("div", { class: "explained", "data-severity": layer.severity }, ...found)] : [];
   const words = [...layer.words, ...mild.map((key) => notes[key].text)];
-  return [...warning, ...(words.length ? [element("ul", { class: "words" }, ...words.map((text) => element("li", {}, text)))] : [])];
+  return [...warning, ...(words.length ? [element("ul", { class: "words" }, ...words.map((text) => element("li", {}, ...unbroken(text))))] : [])];
 }
+
+// Options of the program keep their two strokes together.
+const unbroken = (text) => text.split(/(--[a-z]+)/).map((part, i) => (i % 2 ? element("code", {}, part) : part));
 
 function table(caption, head, rows) {
   const isText = (i) => rows.every((row) => /[a-z]{3}/.test(row[i]));

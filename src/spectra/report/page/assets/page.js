@@ -66,6 +66,7 @@ function pressVerdicts() {
 
 function redraw() {
   fitTable();
+  placeColumnMenu();
   for (const draw of charts.values()) draw();
 }
 
@@ -109,6 +110,7 @@ if (reports.length) {
     waiting = setTimeout(redraw, 120);
   });
   addEventListener("scroll", hush, { passive: true });
+  byId("column-choice").addEventListener("toggle", placeColumnMenu);
   fillColumnMenu();
   showReport(0);
 }

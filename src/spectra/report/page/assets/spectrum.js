@@ -8,7 +8,7 @@ const FAMILIES = { // colour and dash, as in the figures on paper
 const powerLaw = (fit, density) => {
   const points = Array.from({ length: 24 }, (_, i) => fit.xmin * (fit.xmax / fit.xmin) ** (i / 23));
   const [scale, power] = density ? [(fit.share * (fit.alpha - 1)) / fit.xmin, -fit.alpha] : [fit.share, 1 - fit.alpha];
-  return { x: points, y: points.map((v) => scale * (v / fit.xmin) ** power) };
+  return { x: points, y: points.map((v) => (density ? 0 : fit.beyond) + scale * (v / fit.xmin) ** power) };
 };
 
 const noiseMarks = (layer) => (layer.bulk ? [

@@ -117,6 +117,12 @@ function fillColumnMenu() {
   byId("column-menu").replaceChildren(...groups.filter(Boolean));
 }
 
+// Wherever the button stands, the menu stays within the window.
+function placeColumnMenu() {
+  const [menu, left] = [byId("column-menu"), byId("column-choice").getBoundingClientRect().left];
+  menu.style.left = `${Math.max(8 - left, Math.min(0, root.clientWidth - 8 - left - menu.offsetWidth))}px`;
+}
+
 function fillTable() {
   for (const entry of entries) toggle(entry, false);
   fillHead();
