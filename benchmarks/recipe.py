@@ -2,8 +2,8 @@
 
 `calibration` finds that with xmin searched p ≤ 0.1 rejects 6 to 8 % of power-law samples instead of 10, if nothing
 lies below the true xmin (`alone`) or the density jumps there (`half`). Here the goodness of fit of Clauset, Shalizi &
-Newman (2009), §4.1, is written out once more in NumPy, in float64, every distance computed, and sharing no code with the
-kernels; and a third time around the fits of the powerlaw package. For each sample:
+Newman (2009), §4.1, is written out once more in NumPy, in float64, every distance computed, and sharing no code with
+the kernels; and a third time around the fits of the powerlaw package. For each sample:
 
 - `paired`: p of ours less p of the other, in standard errors of that difference, which is binomial. Where both follow
   one recipe its mean is 0 and its standard deviation 1. The figure is the mean; what exceeds the limit happens to one
@@ -11,7 +11,7 @@ kernels; and a third time around the fits of the powerlaw package. For each samp
 - `uniform`: distance of p from uniform, ours and theirs, on the same samples.
 - `body drawn anew`: NumPy's once more with one change. The recipe draws the values below xmin from the sample, with
   repeats; here they come from the law that the sample is from, which in practice nobody knows. If p is then uniform,
-  it is the repeats that make it too large: candidates among repeated values lie further from a power law than candidates
+  it is the repeats that make it too large: candidates among repeated values lie further from a power law than those
   among the sample's own values do, so the search has fewer good ones to choose from and the replicates' D is larger.
 """
 
