@@ -86,6 +86,14 @@ def test_a_fit_that_gram_leaves_open_has_no_number(selection: Selection, found: 
     assert values["stable_rank"] == pytest.approx(report["lost.kernel"].metrics["stable_rank"], rel=1e-5)
 
 
+def test_svd_resolves_what_gram_leaves_open(params: dict[str, Any], report: spectra.Report):
+    lost = {"lost": params["lost"]}
+    selection = select(lost, metrics=["effective_rank", "num_unresolved"], method="svd")
+    found = jax.jit(measure, static_argnames="selection")(lost, selection=selection)
+    expected = [report["lost.kernel"].metrics[name] for name in selection.metrics]
+    np.testing.assert_allclose(found.values[0], expected, rtol=1e-5)
+
+
 def test_broken_layers_are_told_and_harm_no_other(selection: Selection, found: Measurement, report: spectra.Report):
     broken = {"infinite.kernel", "nan.kernel"}
     assert {name for name, finite in zip(selection.names, found.finite, strict=True) if not finite} == broken
