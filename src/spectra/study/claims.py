@@ -77,8 +77,8 @@ CLAIMS = (
         "C4",
         "Deeper layers are much sparser, and hold the largest weights.",
         "cited as Han et al. 2015, “On the Distribution of Weights in Deep Neural Networks”",
-        "No paper of that title by those authors is known to us. Nearest: Han, Pool, Tran & Dally, Learning both Weights "
-        "and Connections, NeurIPS 2015: pruning below a multiple of a layer's standard deviation, and retraining.",
+        "No paper of that title by those authors is known to us. Nearest: Han, Pool, Tran & Dally, Learning both "
+        "Weights and Connections, NeurIPS 2015: pruning below a multiple of a layer's standard deviation, retraining.",
         "LeNet-300-100 shrinks 12 times; 8 %, 9 % and 26 % of the weights of its three layers are kept.",
         "The title seems not to exist. In the nearest paper the last layer is the densest, the opposite of the claim.",
         "share of weights beyond one std of their layer (falls if deeper layers are sparser), and the share of a "

@@ -13,6 +13,7 @@ from flax import nnx
 
 import spectra
 from spectra.study.models import Layer, Network, Place
+from spectra.study.train import split
 
 Row = dict[str, Any]
 
@@ -116,7 +117,7 @@ def _entries(w: np.ndarray) -> Row:
 
 
 @jax.jit
-def _tails(w: jax.Array, where: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _tails(w: jax.Array, where: jax.Array) -> tuple[Any, Any, Any]:
     fit = spectra.fit_power_law(jnp.abs(w), where & (w != 0))
     return spectra.fit_student_t(w, where).df, fit.alpha, fit.n_tail
 
@@ -135,8 +136,8 @@ def measure_signals(model: Network, x: np.ndarray, y: np.ndarray) -> dict[str, R
     ----------
     Glorot & Bengio 2010, section 4.2: z and ∂Cost/∂s.
     """
-    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
-    found = jax.device_get(_signals(graphdef, (params, rest), jnp.asarray(x), jnp.asarray(y)))
+    graphdef, state = split(model)
+    found = jax.device_get(_signals(graphdef, state, jnp.asarray(x), jnp.asarray(y)))
     return {name: {key: float(value) for key, value in row.items()} for name, row in found.items()}
 
 

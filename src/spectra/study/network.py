@@ -6,18 +6,20 @@ import time
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
+import jax.numpy as jnp
 import numpy as np
 
 from spectra.study.data import Dataset
 from spectra.study.measures import Row, measure_signals, measure_weights
 from spectra.study.models import Network, calibrating
-from spectra.study.spec import CHANCE_TO_LEARN, Spec
+from spectra.study.spec import LEARNED, Spec
 from spectra.study.train import TrainResult, train
 
 Record: TypeAlias = dict[str, Any]
 """What the journal keeps of a network, of numbers, text, lists and dicts only: ``name``, ``spec``, ``status``
-(``learned``, ``not learned``, ``diverged``, ``failed``), ``reason``, ``seconds``, ``result`` (accuracies, losses, steps),
-``layers`` (a row for each layer and measured step) and ``curves`` (rows of what an experiment measures besides)."""
+(``learned``, ``not learned``, ``diverged``, ``failed``), ``reason``, ``seconds``, ``result`` (accuracies, losses,
+steps), ``layers`` (a row for each layer and measured step) and ``curves`` (rows of what an experiment measures beside
+them)."""
 
 PROBED = 500
 """Test images whose activations and gradients are measured."""
@@ -64,7 +66,7 @@ def initial_network(spec: Spec, data: Dataset) -> Network:
     """The network before training; weight normalisation has set its gains from the first images."""
     model = spec.build(data.train_x.shape[1])
     if spec.norm == "weight":
-        model(data.train_x[:PROBED], calibrating)
+        model(jnp.asarray(data.train_x[:PROBED]), calibrating)
     return model
 
 
@@ -93,10 +95,11 @@ def measured(spec: Spec, model: Network, data: Dataset, step: int, *, gof: int, 
     for row in rows:
         row |= {"part": "w", **signals.get(row["layer"], {})}
     if spec.norm == "weight":
-        normed = {name: place for name, place in places.items() if model.layer(name).gain is not None}
+        gains = {name: gain for name in places if (gain := model.layer(name).gain) is not None}
+        normed = {name: places[name] for name in gains}
         v = {f"{name}.kernel": np.asarray(model.layer(name).kernel[...]) for name in normed}
         rows += [row | {"part": "v"} for row in measure_weights(v, normed, gof=gof, seed=spec.seed)]
-        g = {f"{name}.kernel": np.asarray(model.layer(name).gain[...]) for name in normed}
+        g = {f"{name}.kernel": np.asarray(gain[...]) for name, gain in gains.items()}
         rows += [row | {"part": "g"} for row in measure_weights(g, normed, seed=spec.seed)]
     moment = "end" if final else "initial" if step == 0 else "on the way"
     return [{"step": step, "moment": moment, **row} for row in rows]
@@ -106,8 +109,8 @@ def fate(result: TrainResult) -> tuple[str, str]:
     """Status of a trained network, and why it is left out of the verdict if it is."""
     if result.diverged:
         return "diverged", f"training loss {result.history[-1].train_loss:.3g} after {result.steps} steps"
-    if result.train_accuracy < CHANCE_TO_LEARN:
-        return "not learned", f"accuracy {result.train_accuracy:.3f} in training, less than {CHANCE_TO_LEARN}"
+    if result.train_accuracy < LEARNED:
+        return "not learned", f"accuracy {result.train_accuracy:.3f} in training, less than {LEARNED}"
     return "learned", "" if result.converged else "no plateau: the training loss still moved by more than 0.02 nats"
 
 

@@ -21,7 +21,7 @@ Family = Literal["mlp", "lenet", "cnn", "resnet", "vit"]
 Images = Literal["digits", "fashion"]
 Method = Literal["train", "lottery", "global lottery", "pruning"]
 
-CHANCE_TO_LEARN = 0.8
+LEARNED = 0.8
 """A network below this accuracy in training has not learned and stays out of the verdict."""
 
 LENET = (300, 100)
@@ -118,7 +118,7 @@ class Spec:
             max_epochs=self.epochs,
             schedule="cosine",
             l1=self.l1,
-            target_accuracy=CHANCE_TO_LEARN,
+            target_accuracy=LEARNED,
             tolerance=0.02,
             patience=1,
             evaluate_every=max(5, self.epochs),

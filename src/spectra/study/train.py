@@ -149,7 +149,7 @@ def train(
     if config.batch_size > len(data.train_y):
         raise InputError(f"batch_size is {config.batch_size}, but there are {len(data.train_y)} training images")
     start = time.perf_counter()
-    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+    graphdef, (params, rest) = split(model)
     # Copies, since a program takes over the memory of the weights that it changes.
     params, rest = jax.tree.map(jnp.copy, (params, rest))
     mask = None if masks is None else _whole_mask(model, masks)
@@ -202,8 +202,14 @@ def has_diverged(epoch: Epoch, config: TrainConfig) -> bool:
 
 def loss_and_accuracy(model: Network, x: Any, y: Any) -> tuple[float, float]:
     """Mean cross-entropy in nats and accuracy of a network on images, as predictions are made."""
-    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+    graphdef, (params, rest) = split(model)
     return _evaluate(graphdef, (params, rest), jax.device_put((x, y)))
+
+
+def split(model: nnx.Module) -> tuple[Any, tuple[nnx.State, nnx.State]]:
+    """The structure of a network, its parameters, and the rest of its state, such as running statistics."""
+    graphdef, *states = nnx.split(model, nnx.Param, ...)
+    return graphdef, (states[0], states[1])
 
 
 Carry: TypeAlias = tuple[Any, ...]  # parameters, other state of the network, state of the optimiser
@@ -229,7 +235,7 @@ class _Recipe(NamedTuple):
 
 def _whole_mask(model: Network, masks: Mapping[str, Any]) -> nnx.State:
     """Ones in the shape of all parameters, but for the kernels that have a mask."""
-    graphdef, params, rest = nnx.split(nnx.clone(model), nnx.Param, ...)
+    graphdef, (params, rest) = split(nnx.clone(model))
     ones: Network = nnx.merge(graphdef, jax.tree.map(jnp.ones_like, params), rest)
     for name, mask in masks.items():
         kernel = ones.layer(name).kernel
@@ -285,7 +291,7 @@ def _loss(
         return y
 
     loss = _mean_loss(model(x, call), y) + l1 * penalty
-    return loss, nnx.split(model, nnx.Param, ...)[2]
+    return loss, split(model)[1][1]
 
 
 def _mean_loss(logits: jax.Array, y: jax.Array) -> jax.Array:

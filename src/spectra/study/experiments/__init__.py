@@ -8,6 +8,7 @@ from typing import Protocol as Interface
 from typing import cast
 
 from spectra.study.findings import Finding, Tables
+from spectra.study.panels import Panel
 from spectra.study.protocol import Protocol
 from spectra.study.spec import Spec
 
@@ -23,6 +24,10 @@ class Experiment(Interface):
 
     def findings(self, protocol: Protocol, tables: Tables) -> list[Finding]:
         """What they say."""
+        ...
+
+    def panels(self, protocol: Protocol, tables: Tables) -> list[Panel]:
+        """What is to be drawn of them."""
         ...
 
 

@@ -15,6 +15,7 @@ from spectra.study.findings import (
     present,
     trend,
 )
+from spectra.study.panels import Panel
 from spectra.study.protocol import Protocol
 from spectra.study.spec import Spec
 
@@ -60,3 +61,8 @@ def findings(protocol: Protocol, tables: Tables) -> list[Finding]:
                 if finding is not None and finding.before is not None:
                     found.append(Finding("untrained", "depth trend", *measure, cell.labels, finding.before))
     return present(found)
+
+
+def panels(protocol: Protocol, tables: Tables) -> list[Panel]:
+    """Nothing: the controls are told in numbers."""
+    return []

@@ -15,6 +15,7 @@ from spectra.study.findings import (
     training_effect,
     trend,
 )
+from spectra.study.panels import Panel, by_layer, panel
 from spectra.study.protocol import Protocol
 from spectra.study.spec import Spec
 
@@ -54,3 +55,19 @@ def findings(protocol: Protocol, tables: Tables) -> list[Finding]:
         for measure in SPARSE_AND_HEAVY:
             found.append(more_depth("C0", ladder, measure._replace(primary=False), tables))
     return present(found)
+
+
+def panels(protocol: Protocol, tables: Tables) -> list[Panel]:
+    """Both primary measures by layer, before and after training, in the deepest network of each ladder."""
+    found = []
+    for measure in ("near_zero_std", "kurtosis"):
+        for ladder in ladders(protocol):
+            cell = ladder[-1]
+            role = "up" if cell.labels["family"] == "vit" else "hidden"
+            title = f"{cell.labels['family']}, {cell.labels['activation']}, depth {cell.labels['depth']}"
+            series = [
+                by_layer(label, cell, measure, tables, moment=moment, role=role)
+                for label, moment in (("initial", "initial"), ("trained", "end"))
+            ]
+            found += panel("C0", title, "layer", measure, series)
+    return found

@@ -18,6 +18,7 @@ from spectra.study.findings import (
     trend,
 )
 from spectra.study.measures import Row
+from spectra.study.panels import Panel, by_layer, panel
 from spectra.study.protocol import Protocol
 from spectra.study.spec import Spec
 
@@ -76,3 +77,17 @@ def drift(rows: Sequence[Row], measure: str) -> float:
     """By how many powers of ten a signal's std changes from the first hidden layer to the last, up or down."""
     (by_layer,) = groups(rows, measure)
     return float(abs(by_layer[-1] - by_layer[0])) if len(by_layer) > 1 and np.all(np.isfinite(by_layer)) else np.nan
+
+
+def panels(protocol: Protocol, tables: Tables) -> list[Panel]:
+    """Signals by layer at step 0 and at the end, in the network of the paper."""
+    found = []
+    width = protocol.theory_width
+    for measure in ("activation_std", "gradient_std"):
+        for moment, when in (("initial", "at step 0"), ("end", "trained")):
+            series = [
+                by_layer(init, cells(protocol)["tanh", 5, width, init], measure, tables, moment=moment)
+                for init in INITS
+            ]
+            found += panel("C1", f"tanh, 5 layers of {width}, {when}", "hidden layer", measure, series)
+    return found

@@ -13,6 +13,7 @@ from spectra.study.findings import SEED, Cell, Finding, Measure, Tables, present
 from spectra.study.measures import Row
 from spectra.study.models import Network
 from spectra.study.network import measured
+from spectra.study.panels import Panel, curve, panel
 from spectra.study.protocol import Protocol
 from spectra.study.spec import Spec
 from spectra.study.stats import depth_trend, mean_effect
@@ -40,8 +41,8 @@ def draw_tickets(spec: Spec, model: Network, data: Dataset, layers: list[Row], c
     """Iterative magnitude pruning with rewinding to the initial weights; returns the training of the dense network.
 
     Appends to `curves` for each round and kind of ticket (``winning``, ``fresh``: the same mask and other initial
-    weights, ``random``: a random mask of the same density in each layer) a row ``ticket`` of accuracies and of the step of
-    the best validation loss, and for each round and layer a row ``kept``.
+    weights, ``random``: a random mask of the same density in each layer) a row ``ticket`` of accuracies and of the step
+    of the best validation loss, and for each round and layer a row ``kept``.
     """
     # Half of the test images say when to stop, the other half how good the network is.
     half = len(data.test_y) // 2
@@ -175,3 +176,21 @@ def _difference(
     labels["minus"] = other[0] if other[1] else "dense"
     measure = ACCURACY._replace(primary=primary)
     return Finding(claim, "contrast", *measure, labels, mean_effect(values, SEED), values=tuple(values))
+
+
+def panels(protocol: Protocol, tables: Tables) -> list[Panel]:
+    """Accuracy against weights kept for each kind of ticket, and the density by layer in the last round."""
+    lenet, deep = cells(protocol).values()
+    tickets = [tables.curve(spec, "ticket") for spec in lenet.specs if tables.learned(spec)]
+    series = []
+    for kind in ("winning", "fresh", "random"):
+        rows = [[row | {"density": round(row["density"], 4)} for row in t if row["kind"] == kind] for t in tickets]
+        series.append(curve(kind, rows, "density", "test_accuracy"))
+    found = panel("C3", "LeNet-300-100", "share of weights kept", "test_accuracy", series, log_x=True)
+    kept = [tables.curve(spec, "kept") for spec in deep.specs if tables.learned(spec)]
+    last = max((row["round"] for rows in kept for row in rows), default=0)
+    series = []
+    for number in sorted({last // 3, 2 * last // 3, last} - {0}):
+        rows = [[row for row in one if row["round"] == number and row["role"] == "hidden"] for one in kept]
+        series.append(curve(f"round {number}", rows, "index", "kept"))
+    return found + panel("C3", f"MLP of {deep.labels['depth']}, pruned over all layers", "layer", "kept", series)

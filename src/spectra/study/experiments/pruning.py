@@ -12,6 +12,7 @@ from spectra.study.findings import SEED, Cell, Finding, Measure, Tables, present
 from spectra.study.measures import Row
 from spectra.study.models import Network
 from spectra.study.network import train_and_measure
+from spectra.study.panels import Panel, curve, panel
 from spectra.study.protocol import Protocol
 from spectra.study.spec import Family, Spec
 from spectra.study.stats import depth_trend, mean_effect
@@ -90,7 +91,7 @@ def specs(protocol: Protocol) -> Sequence[Spec]:
 
 def findings(protocol: Protocol, tables: Tables) -> list[Finding]:
     """Sensitivity and density against depth; of LeNet's three layers, which differ in shape, what each keeps."""
-    found = []
+    found: list[Finding | None] = []
     for family, cell in cells(protocol).items():
         learned = [spec for spec in cell.specs if tables.learned(spec)]
         if family == "lenet":
@@ -118,4 +119,21 @@ def _by_layer(cell: Cell, learned: Sequence[Spec], tables: Tables) -> list[Findi
         values = tuple(row["kept"] for row in rows if row["layer"] == name)
         labels = cell.labels | {"layer": name}
         found.append(Finding("C4 paper", "level", *KEPT, labels, mean_effect(values, SEED), values=values))
+    return found
+
+
+def panels(protocol: Protocol, tables: Tables) -> list[Panel]:
+    """What pruning a layer alone costs, and what pruning at one std keeps, by layer."""
+    found = []
+    for family, cell in cells(protocol).items():
+        learned = [spec for spec in cell.specs if tables.learned(spec)]
+        series = []
+        for density in DENSITIES:
+            rows = [[row for row in tables.curve(spec, "alone") if row["density"] == density] for spec in learned]
+            series.append(curve(f"{density:.0%} kept", rows, "index", "accuracy_loss"))
+        title = f"{family} of {cell.labels['depth']}, one layer pruned alone"
+        found += panel("C4", title, "layer", "accuracy_loss", series)
+        kept = [tables.curve(spec, "kept") for spec in learned]
+        series = [curve("pruned at one std", kept, "index", "kept")]
+        found += panel("C4", f"{family} of {cell.labels['depth']}, all layers", "layer", "kept", series)
     return found

@@ -14,6 +14,7 @@ from spectra.study.findings import (
     present,
     trend,
 )
+from spectra.study.panels import Panel, by_layer, panel
 from spectra.study.protocol import Protocol
 from spectra.study.spec import Spec
 
@@ -28,7 +29,7 @@ ZEROS = Measure("activation_zeros", 1)
 
 def cells(protocol: Protocol) -> dict[tuple[str, int, bool], Cell]:
     """By activation, depth, and whether activations are penalised."""
-    found = {}
+    found: dict[tuple[str, int, bool], Cell] = {}
     for depth in (depth for depth in (4, 8) if depth in protocol.ladders["mlp"]):
         for activation in ACTIVATIONS:
             for penalised in (False, True):
@@ -61,3 +62,19 @@ def findings(protocol: Protocol, tables: Tables) -> list[Finding]:
         if penalised:
             found.append(contrast("C2 paper", cell, all_cells["relu", depth, False], ZEROS, tables))
     return present(found)
+
+
+def panels(protocol: Protocol, tables: Tables) -> list[Panel]:
+    """Zeros among activations, and weights near zero, by layer, for each non-linearity."""
+    found = []
+    all_cells = cells(protocol)
+    depth = max(depth for _, depth, _ in all_cells)
+    for measure, role in (("activation_zeros", None), ("near_zero_std", "hidden")):
+        for penalised in (False, True):
+            title = f"{depth} layers, {'with' if penalised else 'without'} L1 on activations"
+            series = [
+                by_layer(activation, all_cells[activation, depth, penalised], measure, tables, role=role)
+                for activation in ACTIVATIONS
+            ]
+            found += panel("C2", title, "layer", measure, series)
+    return found

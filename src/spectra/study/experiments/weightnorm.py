@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spectra.study.findings import SPARSE_AND_HEAVY, Cell, Finding, Tables, contrast, present, trend
+from spectra.study.panels import Panel, by_layer, panel
 from spectra.study.protocol import Protocol
 from spectra.study.spec import Spec
 
@@ -13,7 +14,7 @@ NORMS = ("none", "weight", "batch")
 
 def cells(protocol: Protocol) -> dict[tuple[str, str], Cell]:
     """By family and normalisation."""
-    found = {}
+    found: dict[tuple[str, str], Cell] = {}
     for family, depth in protocol.deep.items():
         for norm in NORMS:
             labels = {"family": family, "depth": depth, "norm": norm}
@@ -40,3 +41,20 @@ def findings(protocol: Protocol, tables: Tables) -> list[Finding]:
             found += [contrast("C5", v, plain, beside, tables, part="v"), trend("C5", v, beside, tables, part="v")]
             found += [contrast("C5", batch, plain, beside, tables), trend("C5", batch, beside, tables)]
     return present(found)
+
+
+def panels(protocol: Protocol, tables: Tables) -> list[Panel]:
+    """Both primary measures by layer for each normalisation, and of v."""
+    found = []
+    for measure in ("near_zero_std", "kurtosis"):
+        for family in protocol.deep:
+            names = {"none": "plain", "weight": "weight norm, w", "batch": "batch norm"}
+            series = [
+                by_layer(label, cells(protocol)[family, norm], measure, tables, role="hidden")
+                for norm, label in names.items()
+            ]
+            series.append(
+                by_layer("weight norm, v", cells(protocol)[family, "weight"], measure, tables, part="v", role="hidden")
+            )
+            found += panel("C5", f"{family} of {protocol.deep[family]}", "layer", measure, series)
+    return found

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,8 @@ USUAL_INIT: dict[str, Init] = {"relu": "he", "softplus": "he", "gelu": "he"}
 """Where none is asked for; all other activations get ``glorot_normal``."""
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True)
+class Place:
     """Where a layer stands in its network."""
 
     index: int

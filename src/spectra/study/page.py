@@ -1,0 +1,117 @@
+"""The page that a person reads in five minutes, generated from claims.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from spectra.errors import OutputError
+from spectra.study.experiments import experiment
+from spectra.study.findings import Tables
+from spectra.study.panels import Panel
+from spectra.study.pictures import draw_cells, draw_panels, label
+from spectra.study.protocol import PUBLISHED, QUICK, Protocol
+
+WORDS = {
+    "supported": "holds",
+    "contradicted": "is contradicted",
+    "mixed": "holds in some networks and is contradicted in others",
+    "inconclusive": "is not settled",
+    "not tested": "was not tested",
+}
+"""Verdicts in the sentences of the first screen."""
+
+
+def write_page(document: dict[str, Any], page: Path, figures: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Write the page and its figures.
+
+    Raises
+    ------
+    OutputError
+        That names the file which cannot be written.
+    """
+    try:
+        figures.mkdir(parents=True, exist_ok=True)
+        drawn = _draw(document, figures, Tables(records))
+        text = render_page(document, [path.relative_to(page.parent).as_posix() for path in drawn])
+        page.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{error.filename or page}: {error.strerror or error}") from error
+
+
+def render_page(document: dict[str, Any], figures: Sequence[str]) -> str:
+    """The page as Markdown, from what claims.json holds and the paths of its figures alone."""
+    from jinja2 import Environment
+
+    source = resources.files("spectra.study").joinpath("page.md.j2").read_text(encoding="utf-8")
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment.filters |= {"number": _number, "interval": _interval, "cell": label}
+    claims = [claim | {"figures": _of(claim["id"], figures)} for claim in document["claims"]]
+    return environment.from_string(source).render(document | {"claims": claims}, answer=answer(document))
+
+
+def answer(document: dict[str, Any]) -> list[str]:
+    """The first screen: four sentences."""
+    by_id = {claim["id"]: claim for claim in document["claims"]}
+    whole = by_id["C0"]
+    parts = {(part["question"], part["measure"]): part for part in whole["parts"]}
+
+    def told(question: str, measure: str) -> str:
+        part = parts.get((question, measure))
+        return "was not tested" if part is None else f"{WORDS[part['verdict']]} ({_counts(part)})"
+
+    others = "; ".join(f"{claim['id']} {claim['verdict']}" for claim in document["claims"] if claim["id"] != "C0")
+    return [
+        "Do deeper layers of a converged network end up sparse and heavy-tailed? "
+        f"As a whole the claim {WORDS[whole['verdict']]}: of {whole['n']} cells {whole['claimed_side']} lie on its side "
+        f"and {whole['other_side']} on the other.",
+        f"That training makes tails heavier {told('training effect', 'kurtosis')}, and that it moves weights "
+        f"towards zero {told('training effect', 'near_zero_std')}.",
+        f"That deeper layers have heavier tails {told('depth trend', 'kurtosis')}, and that they have more weights "
+        f"near zero {told('depth trend', 'near_zero_std')}.",
+        f"Of the claims with a paper behind them: {others}.",
+    ]
+
+
+def _counts(part: dict[str, Any]) -> str:
+    return f"{part['claimed_side']} of {part['n']} cells for it, {part['other_side']} against"
+
+
+def _draw(document: dict[str, Any], figures: Path, tables: Tables) -> list[Path]:
+    """Figures of all claims: cells of the verdict, then curves."""
+    protocol = _protocol(document)
+    panels: list[Panel] = []
+    for name in document["experiments"]:
+        panels += experiment(name).panels(protocol, tables)
+    drawn = []
+    for claim in document["claims"]:
+        if claim["cells"]:
+            drawn.append(figures / f"{claim['id']}-cells.png")
+            draw_cells(claim["cells"], drawn[-1])
+        if own := [panel for panel in panels if panel.claim == claim["id"]]:
+            drawn.append(figures / f"{claim['id']}-layers.png")
+            draw_panels(own, drawn[-1])
+    return drawn
+
+
+def _protocol(document: dict[str, Any]) -> Protocol:
+    from dataclasses import replace
+
+    usual = PUBLISHED if document["protocol"]["name"] == PUBLISHED.name else QUICK
+    return replace(usual, seeds=document["protocol"]["seeds"])
+
+
+def _of(claim: str, figures: Sequence[str]) -> list[str]:
+    return [path for path in figures if path.rsplit("/", 1)[-1].startswith(f"{claim}-")]
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
+
+
+def _interval(effect: dict[str, Any]) -> str:
+    if effect["low"] is None:
+        return _number(effect["mean"])
+    return f"{effect['mean']:.3g} [{effect['low']:.3g}, {effect['high']:.3g}]"
