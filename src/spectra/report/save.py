@@ -109,11 +109,11 @@ def save_columns(table: Table, path: str | Path) -> None:
     target = check_writable(path, TABLE_SUFFIXES)
     match target.suffix.lower():
         case ".csv":
-            _replace(target, lambda place: _write_csv(table, place))
+            write_whole(target, lambda place: _write_csv(table, place))
         case ".json":
-            _replace(target, lambda place: _write_json(table, place))
+            write_whole(target, lambda place: _write_json(table, place))
         case ".parquet":
-            _replace(target, lambda place: to_frame(table).to_parquet(place, index=False))
+            write_whole(target, lambda place: to_frame(table).to_parquet(place, index=False))
 
 
 # Without pandas, which takes longer to import than many a checkpoint takes to analyze.
@@ -143,10 +143,10 @@ def save_html(reports: Sequence[Report], path: str | Path, title: str | None = N
 
     target = check_writable(path, HTML_SUFFIXES)
     page = render_html(reports, title or "spectra: " + ", ".join(report.label for report in reports))
-    _replace(target, lambda place: place.write_text(page, encoding="utf-8"))
+    write_whole(target, lambda place: place.write_text(page, encoding="utf-8"))
 
 
-def _replace(target: Path, write: Callable[[Path], object]) -> None:
+def write_whole(target: Path, write: Callable[[Path], object]) -> None:
     """Write beside the target and rename, so that no reader ever sees half a file; links are followed."""
     target = target.resolve()
     place = target.with_name(f".{target.stem[:100]}.{os.getpid()}{target.suffix}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spectra.report.save import save_columns
+from spectra.report.save import write_whole
 from spectra.study.claims import controls, judge
 from spectra.study.experiments import experiment
 from spectra.study.findings import Finding, Tables
@@ -34,12 +35,14 @@ def publish(records: Sequence[dict[str, Any]], protocol: Protocol, names: Sequen
     dict
         What claims.json holds.
     """
+    import pandas as pd
+
     from spectra.study.page import write_page
 
     document = judged(records, protocol, names)
     write_json(out / "claims.json", document)
-    for table, rows in tables(records).items():
-        save_columns(_columns(rows), out / f"{table}.parquet")
+    for name, rows in tables(records).items():
+        write_whole(out / f"{name}.parquet", partial(pd.DataFrame(rows).to_parquet, index=False))
     write_page(document, out / "claims.md", out / "figures", records)
     return document
 
@@ -82,11 +85,6 @@ def tables(records: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]
         for part in ("layers", "curves")
     )
     return {"networks": networks, "layers": layers, "curves": curves}
-
-
-def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def print_verdicts(document: Document, console: Console) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from spectra.errors import InputError
-from spectra.report.save import _replace as replace_file
+from spectra.report.save import write_whole
 from spectra.report.save import check_writable
 
 if TYPE_CHECKING:  # matplotlib builds a font cache when first imported; the HTML report must not wait for that
@@ -126,7 +126,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         For another suffix, or where the file cannot be written.
     """
     target = check_writable(path, FIGURE_SUFFIXES)
-    replace_file(target, lambda place: figure.savefig(place, dpi=150))
+    write_whole(target, lambda place: figure.savefig(place, dpi=150))
 
 
 def save_pages(figures: Iterable[Figure], path: str | Path) -> None:
@@ -144,4 +144,4 @@ def save_pages(figures: Iterable[Figure], path: str | Path) -> None:
             for figure in figures:
                 figure.savefig(pages, format="pdf", dpi=150)
 
-    replace_file(check_writable(path, (".pdf",)), write)
+    write_whole(check_writable(path, (".pdf",)), write)
