@@ -13,6 +13,9 @@ import pytest
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 FLAGS += ("--disable-component-update", "--disable-sync")
 
+PATIENCE = 30
+"""Seconds that a busy machine may take for what takes a moment."""
+
 
 def missing(what: str):
     if os.environ.get("SPECTRA_REQUIRE_BROWSER") == "1":
@@ -44,7 +47,7 @@ class Tab:
             viewport={"width": width, "height": height}, color_scheme="light", offline=True
         )
         self.page = self.context.new_page()
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(1000 * PATIENCE)
         self.trouble: list[str] = []
         self.page.on("console", lambda message: self.trouble.append(f"console: {message.text}"))
         self.page.on("pageerror", lambda error: self.trouble.append(f"error: {error}"))
@@ -57,11 +60,26 @@ class Tab:
 
     def until(self, condition: str) -> None:
         """Wait for what comes with a delay. Playwright's own waiting needs `eval`, which the page's policy forbids."""
-        for _ in range(100):
+        for _ in range(PATIENCE * 20):
             if self.js(condition):
                 return
             self.page.wait_for_timeout(50)
-        raise AssertionError(f"after 5 s still not: {condition}")
+        raise AssertionError(f"after {PATIENCE} s still not: {condition}")
+
+    def show(self, chart: str) -> dict[str, float]:
+        """Bring a chart into the window and say where: a page that still moves hides what stands under the pointer."""
+        self.page.locator(chart).scroll_into_view_if_needed()
+        self.js("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        return self.page.locator(chart).bounding_box()
+
+    def reload_seconds(self) -> tuple[float, float]:
+        """Seconds until the page is loaded anew, and those of the processor that its main thread took for it."""
+        session = self.context.new_cdp_session(self.page)
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})
+        self.page.reload()
+        metrics = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
+        wall = self.js("performance.getEntriesByType('navigation')[0].loadEventEnd") / 1000
+        return wall, metrics["TaskDuration"]
 
     def rows(self) -> list[str]:
         return self.js("[...document.querySelectorAll('#rows .opener')].map((node) => node.title)")

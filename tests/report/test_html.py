@@ -353,6 +353,26 @@ def test_rounding_many_numbers_is_rounding_each():
     assert _numbers(np.array([3, 1234567])) == [3, 1234570]
 
 
+def test_text_stands_out_from_its_ground_in_both_themes():
+    """A contrast of 4.5 or more, as WCAG 2.2 asks of text (criterion 1.4.3)."""
+    style = re.search(r"<style>(.*?)</style>", page_of(make_layer())[0], re.S)[1]
+    light, dark = (
+        dict(re.findall(r"--([\w-]+): (#\w{6});", block)) for block in re.findall(r"scheme:(.*?)\}", style, re.S)
+    )
+    assert light.keys() == dark.keys() and len(light) > 20
+
+    def luminance(colour):
+        parts = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+        return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+    pairs = [(text, ground) for text in ("ink", "quiet", "accent") for ground in ("paper", "panel", "hover")]
+    pairs += [("warn", "warn-paper"), ("bad", "bad-paper"), ("ink", "warn-paper"), ("ink", "bad-paper")]
+    for theme in (light, dark):
+        for text, ground in pairs:
+            low, high = sorted((luminance(theme[text]), luminance(theme[ground])))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ground)
+
+
 def test_rendering_does_not_load_matplotlib():
     code = "import sys; from spectra.report.page.html import render_html; render_html([], ''); "
     code += "print('matplotlib' in sys.modules)"

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from spectra.errors import InputError
-from spectra.report.save import write_whole
-from spectra.report.save import check_writable
+from spectra.report.save import check_writable, write_whole
 
 if TYPE_CHECKING:  # matplotlib builds a font cache when first imported; the HTML report must not wait for that
     from matplotlib.axes import Axes

@@ -76,8 +76,7 @@ function drawErrors(u, shown, groups, log) {
   ctx.restore();
 }
 
-function placeAxis(depth) {
-  const { blocks, layers } = depth;
+function placeAxis({ blocks }) {
   if (!blocks.length) {
     const axis = axisOf("layer in network order", false, 2);
     return { ...axis, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000] };
@@ -88,7 +87,6 @@ function placeAxis(depth) {
   return {
     ...axisOf("layer in network order, ticks at its blocks", false, 2),
     splits: () => kept.map(([at]) => at), values: (u, ticks) => ticks.map((at) => names.get(at)), filter: (u, ticks) => ticks,
-    size: 30, side: 2, scale: "x", incrs: [layers.length],
   };
 }
 
