@@ -56,10 +56,10 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("digits", 4, "sgd", (0.01, 0.03, 0.1), 64, 30, 12),
-    Setting("digits", 8, "sgd", (0.01, 0.03, 0.1), 64, 30, 12),
-    Setting("fashion", 4, "sgd", (0.01, 0.03, 0.1), 128, 8, 10),
-    Setting("digits", 8, "adam", (1e-4, 3e-4, 1e-3), 64, 30, 12),
+    Setting("digits", 4, "sgd", (0.03, 0.1, 0.2), 64, 30, 12),
+    Setting("digits", 8, "sgd", (0.03, 0.1, 0.2), 64, 30, 12),
+    Setting("fashion", 4, "sgd", (0.03, 0.1, 0.2), 128, 8, 10),
+    Setting("digits", 8, "adam", (3e-4, 1e-3, 3e-3), 64, 30, 12),
 )
 
 Images = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
