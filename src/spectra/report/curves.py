@@ -101,7 +101,10 @@ def family_ccdfs(layers: Sequence[LayerResult], points: int = 80) -> list[Famili
     found = [Families(np.geomspace(fit.xmin, fit.xmax, points) if fit else np.empty(0), {}) for fit in fits]
     for name in dict.fromkeys(name for layer in layers for name in layer.families):
         known = [i for i, fit in enumerate(fits) if fit and np.isfinite(layers[i].families.get(name, np.nan)).all()]
-        if known:
+        if name == "power_law":  # the fit itself; a program for it would take longer to compile than all else
+            for i in known:
+                found[i].p[name] = fits[i].ccdf(found[i].x)  # type: ignore[union-attr]
+        elif known:
             from spectra.kernels import tail_ccdf
 
             multiples = np.array([found[i].x / found[i].x[0] for i in known], np.float32)
