@@ -1,9 +1,9 @@
 """What does tracking cost a training run?
 
 The study's multi-layer perceptrons of width 256 on data of Fashion-MNIST's size (images of 784 pixels, random ones,
-which take as long), batches of 128, Adam, one `lax.scan` of 117 steps at a time; BLAS has one thread. In turn: without a
-`Recorder` in the scan; with one that is never due; with one that measures the default metrics of all layers once.
-Medians, by the wall and of the CPU; the second hardly depends on what else runs here, but does not tell how well both
+which take as long), batches of 128, Adam, one `lax.scan` of 117 steps at a time; BLAS has one thread. Three runs in
+turn: without a `Recorder` in the scan; with one that is never due; with one that measures the default metrics of all
+layers once. Medians, by the wall and of the CPU; the second hardly depends on what else runs here, but does not tell how well both
 cores are used. Rows:
 
 - `a record`: what one measurement adds, in training steps;
