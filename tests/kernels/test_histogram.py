@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from spectra.kernels import Histogram, edges_between, histogram, merge_histograms, moments
 from spectra.kernels.histogram import moments_and_histogram
 
+MANY = 80_000  # several blocks and a part of one
 LARGEST = np.finfo(np.float32).max
 SMALLEST = np.finfo(np.float32).tiny  # the smallest normal number
 HISTOGRAM = jax.jit(histogram, static_argnames=("bins", "scale"))
@@ -242,7 +243,7 @@ def test_bad_arguments_are_refused(unchecked: None) -> None:
 def test_float64_bins_resolve_what_float32_cannot() -> None:
     w = 1 + np.arange(10) * 1e-12
     with jax.enable_x64(True):
-        result = histogram(w, bins=9)
+        result = HISTOGRAM(w, bins=9)
         assert result.edges.dtype == jnp.float64
         np.testing.assert_array_equal(result.counts, np.histogram(w, np.asarray(result.edges))[0])
     assert np.count_nonzero(result.counts) > 5
@@ -253,7 +254,7 @@ def test_float64_bins_resolve_what_float32_cannot() -> None:
 
 @pytest.mark.parametrize(
     ("size", "scale", "masked"),
-    [(32_767, "linear", False), (32_768, "linear", True), (100_000, "linear", False), (100_000, "log", True)],
+    [(32_767, "linear", False), (32_768, "linear", True), (MANY, "linear", False), (MANY, "log", True)],
 )
 def test_blocks_and_what_is_left(size: int, scale: Any, masked: bool) -> None:
     w = (np.random.default_rng(size).standard_t(2, size) + 0.3).astype(np.float32)
@@ -271,7 +272,7 @@ def test_computed_bins_are_exact_at_their_edges(low: float, width: float, bins: 
     """Entries on the automatic edges and next to them."""
     low = 0.0 if abs(low) < SMALLEST * 1e7 else low
     ends = f32(low, low + abs(low) * width)
-    edges = np.asarray(HISTOGRAM(ends, bins=bins).edges)
+    edges = np.asarray(HISTOGRAM(np.append(ends, np.full(3 * (bins + 1), ends[0])), bins=bins).edges)
     near = np.concatenate([edges, *(np.nextafter(edges, f32(direction)) for direction in (-np.inf, np.inf))])
     near = np.where(np.abs(near) < SMALLEST, np.float32(0), near)
     w = np.append(ends, np.where((near >= ends[0]) & (near <= ends[1]), near, ends[0]))
@@ -283,12 +284,12 @@ def test_computed_bins_are_exact_at_their_edges(low: float, width: float, bins: 
 @pytest.mark.parametrize(("masked", "given"), [(False, False), (True, True)])
 @pytest.mark.parametrize("bad", [1.0, np.inf, np.nan])
 def test_moments_and_histogram_are_what_the_two_give(masked: bool, given: bool, bad: float) -> None:
-    w = np.random.default_rng(8).standard_normal(70_000).astype(np.float32)
+    w = np.random.default_rng(8).standard_normal(MANY).astype(np.float32)
     w[17] = bad
     where = np.arange(w.size) % 5 > 0 if masked else None
     edges = np.linspace(-3, 2, 12, dtype=np.float32) if given else None
-    m, h = BOTH(w, edges, where, bins=30)
-    for got, want in zip(h, HISTOGRAM(w, edges, where, bins=30), strict=True):
+    m, h = BOTH(w, edges, where, bins=77)
+    for got, want in zip(h, HISTOGRAM(w, edges, where, bins=77), strict=True):
         np.testing.assert_array_equal(got, want)
     for got, want in zip(m, MOMENTS(w, where), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-6)

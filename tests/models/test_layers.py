@@ -29,14 +29,20 @@ def told(arrays, **options):
     return {name: (layer.kind, layer.role) for name, layer in found(arrays, **options).items()}
 
 
+def numbered(shapes):
+    """Parameters of these names and shapes, all of whose entries differ: what Flax would draw takes long to compile."""
+    return {name: np.arange(leaf.size, dtype=leaf.dtype).reshape(leaf.shape) for name, leaf in shapes.items()}
+
+
 def linen_params(module, *args):
-    params = module.init(KEY, *args)["params"]
-    return {name: np.asarray(a) for name, a in flatten_dict(params, sep=".").items()}
+    shapes = jax.eval_shape(module.init, KEY, *args)["params"]
+    return numbered(flatten_dict(shapes, sep="."))
 
 
-def nnx_params(module):
-    flat = nnx.to_pure_dict(nnx.state(module, nnx.Param))
-    return {".".join(map(str, path)): np.asarray(a) for path, a in flatten_dict(flat).items()}
+def nnx_params(make):
+    """Of what the function makes."""
+    flat = nnx.to_pure_dict(nnx.state(nnx.eval_shape(make), nnx.Param))
+    return numbered({".".join(map(str, path)): leaf for path, leaf in flatten_dict(flat).items()})
 
 
 def torch_params(module):
@@ -166,7 +172,7 @@ def test_recurrent_weights_without_their_sibling_stay_whole():
 def test_flax_heads_are_folded():
     x = jnp.ones((1, 4, 6))
     linen = linen_params(nn.MultiHeadDotProductAttention(num_heads=2, qkv_features=8), x)
-    own = nnx_params(nnx.MultiHeadAttention(2, 6, 8, decode=False, rngs=nnx.Rngs(0)))
+    own = nnx_params(lambda: nnx.MultiHeadAttention(2, 6, 8, decode=False, rngs=nnx.Rngs(0)))
     for params in (linen, own):
         layers = found(params)
         for name in ("query", "key", "value"):
@@ -184,7 +190,7 @@ def test_flax_general_layers_fold_by_their_bias():
 
 @pytest.mark.parametrize("cell", [nnx.OptimizedLSTMCell, nnx.GRUCell, nnx.SimpleCell])
 def test_nnx_fused_cells(cell):
-    params = nnx_params(nnx.RNN(cell(3, 5, rngs=nnx.Rngs(0))))
+    params = nnx_params(lambda: nnx.RNN(cell(3, 5, rngs=nnx.Rngs(0))))
     layers = found(params)
     letters = {nnx.OptimizedLSTMCell: "ifgo", nnx.GRUCell: "rzn", nnx.SimpleCell: ""}[cell]
     for name in ("cell.dense_i.kernel", "cell.dense_h.kernel"):
@@ -206,7 +212,7 @@ def test_linen_cells(cell):
 
 
 def test_nnx_cell_with_separate_gates():
-    layers = found(nnx_params(nnx.LSTMCell(3, 5, rngs=nnx.Rngs(0))))
+    layers = found(nnx_params(lambda: nnx.LSTMCell(3, 5, rngs=nnx.Rngs(0))))
     assert layers["if_.kernel"].role == layers["hf.kernel"].role == "gate:f"
 
 
@@ -286,7 +292,7 @@ class NNXBlock(nnx.Module):
 @pytest.mark.parametrize("prefix", ["", "blocks.", "anything."])
 def test_vmapped_nnx_blocks_are_sliced(prefix):
     make = nnx.split_rngs(splits=3)(nnx.vmap(NNXBlock))
-    params = {prefix + name: w for name, w in nnx_params(make(nnx.Rngs(0))).items()}
+    params = {prefix + name: w for name, w in nnx_params(lambda: make(nnx.Rngs(0))).items()}
     layers = found(params)
     for module, shape in {"linear": (6, 8), "other": (8, 6), "attn.value": (6, 6), "attn.out": (6, 6)}.items():
         w = params[f"{prefix}{module}.kernel"]
