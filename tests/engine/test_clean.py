@@ -419,7 +419,7 @@ class _Watched:
 def test_no_more_is_read_ahead_than_memory_allows(room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     names = [f"w{i}" for i in range(6)]
     np.savez(tmp_path / "m.npz", **dict.fromkeys(names, noise(N, M)))
-    monkeypatch.setattr("spectra.engine.clean_run.ALWAYS", room)
+    monkeypatch.setattr("spectra.engine.clean_run.ROOM", room)
     options = Options(null=True)
     source = _Watched(open_source(tmp_path / "m.npz"))
     plan = make_plan(source, options)

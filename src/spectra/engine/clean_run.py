@@ -16,9 +16,12 @@ from spectra.engine.clean_layer import Removal, clean_layer
 from spectra.engine.options import Options
 from spectra.engine.plan import Job
 from spectra.engine.progress import Tally
-from spectra.engine.run import ALWAYS, AT_ONCE
+from spectra.engine.run import AT_ONCE
 from spectra.models.source import TensorSource
 from spectra.report.cleaning import LayerCleaning
+
+ROOM = 512 << 20
+"""Bytes for tensors at work, beside what is taken in units of the largest: 2,048×2,048 is cleaned one a core."""
 
 
 class Cleaned(NamedTuple):
@@ -51,7 +54,7 @@ class Ahead:
 
     def __init__(self, jobs: Sequence[Job], work: Work, largest: int, tally: Tally) -> None:
         self._work, self._tally = work, tally
-        self._budget = int(AT_ONCE * largest) + ALWAYS
+        self._budget = int(AT_ONCE * largest) + ROOM
         self._left = deque(jobs)
         self._jobs = {job.tensor: job for job in jobs}
         self._started: dict[str, Future[Cleaned]] = {}
