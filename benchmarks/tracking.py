@@ -3,8 +3,8 @@
 The study's multi-layer perceptrons of width 256 on data of Fashion-MNIST's size (images of 784 pixels, random ones,
 which take as long), batches of 128, Adam, one `lax.scan` of 117 steps at a time; BLAS has one thread. Three runs in
 turn: without a `Recorder` in the scan; with one that is never due; with one that measures the default metrics of all
-layers once. Medians, by the wall and of the CPU; the second hardly depends on what else runs here, but does not tell how well both
-cores are used. Rows:
+layers once. The least time of each, by the wall and of the CPU: what else runs here only adds. CPU time hardly depends
+on it, but does not tell how well both cores are used. Rows:
 
 - `a record`: what one measurement adds, in training steps;
 - `idle`: what it costs to ask at each step, as a share of the time without;
@@ -17,7 +17,6 @@ cores are used. Rows:
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -59,7 +58,7 @@ def network(question: Question, depth: int, blocks: int) -> None:
         for run in runs.values():
             run.block()
     for clock in ("wall", "CPU"):
-        plain, idle, once = (statistics.median(run.seconds[clock][1:]) for run in runs.values())
+        plain, idle, once = (min(run.seconds[clock][1:]) for run in runs.values())
         step, record, asking = plain / STEPS, once - idle, idle / plain - 1
         details = {"step_seconds": step, "record_seconds": record, "layers": len(selection.layers), "blocks": blocks}
         question.figure(f"{name}: a record, {clock} time", record / step, "training steps", **details)
@@ -145,7 +144,7 @@ def block_of(graphdef: Any, recorder: Recorder | None) -> Callable[..., Any]:
 def options(parser: argparse.ArgumentParser) -> None:
     """Which networks, and how long."""
     parser.add_argument("--depths", type=int, nargs="+", default=[4, 16], help="hidden layers")
-    parser.add_argument("--blocks", type=int, default=15, help="of 117 steps, for each of the medians")
+    parser.add_argument("--blocks", type=int, default=10, help="of 117 steps, of each run")
     parser.add_argument("--epochs", type=int, default=0, help="of a whole run without and with tracking; 0: none")
 
 
