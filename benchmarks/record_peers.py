@@ -39,6 +39,9 @@ WEIGHTWATCHER: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 """Model and options of each table that is made once."""
 
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""Sums are then rounded in the same way on any machine."""
+
 DIFFRACT_FIELDS = """
     greater_dim lower_dim aspect_ratio weights_std esd_max esd_min esd_rand_max esd_rand_min max_weights_sval
     min_weights_sval max_weights_rand_sval min_weights_rand_sval mp_bulk_std mp_esd_max mp_esd_min mp_sval_max mp_ks
@@ -101,7 +104,7 @@ def run(environment: str, worker: str, *arguments: str | Path) -> None:
     """A worker in the Python of its peer."""
     command = [python_of(environment), HERE / "workers" / f"{worker}.py", *arguments]
     with tempfile.TemporaryDirectory() as elsewhere:  # WeightWatcher makes a folder for pictures where it runs
-        subprocess.run(command, check=True, env=peer_environ(), cwd=elsewhere)
+        subprocess.run(command, check=True, env=peer_environ() | ONE_THREAD, cwd=elsewhere)
 
 
 def keep(path: Path, columns: list[str] | None = None) -> None:
