@@ -150,12 +150,12 @@ def test_effects_are_those_of_the_table_by_hand(run: tuple[Path, list[dict]], do
     out, _ = run
     layers = pd.read_parquet(out / "layers.parquet")
     hidden = layers[(layers.role == "hidden") & layers.network.str.contains("relu")]
-    after = hidden[hidden.moment == "end"].groupby("network").kurtosis.mean()
-    before = hidden[hidden.moment == "initial"].groupby("network").kurtosis.mean()
+    after = hidden[hidden.moment == "end"].groupby("network")["kurtosis"].mean()
+    before = hidden[hidden.moment == "initial"].groupby("network")["kurtosis"].mean()
     rho = (
         hidden[hidden.moment == "end"]
         .groupby("network")
-        .apply(lambda rows: rows.kurtosis.corr(rows["index"], method="spearman"), include_groups=False)
+        .apply(lambda rows: rows["kurtosis"].corr(rows["index"], method="spearman"), include_groups=False)
     )
     cells = {
         (cell["question"], cell["measure"], cell["cell"]["activation"]): cell["effect"]["mean"]

@@ -12,7 +12,7 @@ from spectra.study.experiments import experiment
 from spectra.study.findings import Tables
 from spectra.study.panels import Panel
 from spectra.study.pictures import draw_cells, draw_panels, label
-from spectra.study.protocol import PUBLISHED, QUICK, Protocol
+from spectra.study.protocol import Protocol
 
 WORDS = {
     "supported": "holds",
@@ -24,8 +24,8 @@ WORDS = {
 """Verdicts in the sentences of the first screen."""
 
 
-def write_page(document: dict[str, Any], page: Path, figures: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Write the page and its figures.
+def write_page(document: dict[str, Any], protocol: Protocol, records: Sequence[dict[str, Any]], page: Path) -> None:
+    """Write the page, and its figures into ``figures`` beside it.
 
     Raises
     ------
@@ -33,8 +33,9 @@ def write_page(document: dict[str, Any], page: Path, figures: Path, records: Seq
         That names the file which cannot be written.
     """
     try:
+        figures = page.parent / "figures"
         figures.mkdir(parents=True, exist_ok=True)
-        drawn = _draw(document, figures, Tables(records))
+        drawn = _draw(document, protocol, figures, Tables(records))
         text = render_page(document, [path.relative_to(page.parent).as_posix() for path in drawn])
         page.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -65,8 +66,8 @@ def answer(document: dict[str, Any]) -> list[str]:
     others = "; ".join(f"{claim['id']} {claim['verdict']}" for claim in document["claims"] if claim["id"] != "C0")
     return [
         "Do deeper layers of a converged network end up sparse and heavy-tailed? "
-        f"As a whole the claim {WORDS[whole['verdict']]}: of {whole['n']} cells {whole['claimed_side']} lie on its side "
-        f"and {whole['other_side']} on the other.",
+        f"As a whole the claim {WORDS[whole['verdict']]}: of {whole['n']} cells {whole['claimed_side']} lie on its "
+        f"side and {whole['other_side']} on the other.",
         f"That training makes tails heavier {told('training effect', 'kurtosis')}, and that it moves weights "
         f"towards zero {told('training effect', 'near_zero_std')}.",
         f"That deeper layers have heavier tails {told('depth trend', 'kurtosis')}, and that they have more weights "
@@ -79,9 +80,8 @@ def _counts(part: dict[str, Any]) -> str:
     return f"{part['claimed_side']} of {part['n']} cells for it, {part['other_side']} against"
 
 
-def _draw(document: dict[str, Any], figures: Path, tables: Tables) -> list[Path]:
+def _draw(document: dict[str, Any], protocol: Protocol, figures: Path, tables: Tables) -> list[Path]:
     """Figures of all claims: cells of the verdict, then curves."""
-    protocol = _protocol(document)
     panels: list[Panel] = []
     for name in document["experiments"]:
         panels += experiment(name).panels(protocol, tables)
@@ -94,13 +94,6 @@ def _draw(document: dict[str, Any], figures: Path, tables: Tables) -> list[Path]
             drawn.append(figures / f"{claim['id']}-layers.png")
             draw_panels(own, drawn[-1])
     return drawn
-
-
-def _protocol(document: dict[str, Any]) -> Protocol:
-    from dataclasses import replace
-
-    usual = PUBLISHED if document["protocol"]["name"] == PUBLISHED.name else QUICK
-    return replace(usual, seeds=document["protocol"]["seeds"])
 
 
 def _of(claim: str, figures: Sequence[str]) -> list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from spectra.study.spec import Family, Images, Spec
+
+FAMILIES: tuple[Family, ...] = get_args(Family)
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Protocol:
         Family → depths.
     widths, epochs, counts, learning_rates
         By family; training images 0 means all.
+    batch_size
+        Images a step, but in the control that varies it.
     gof
         Bootstrap replicates of each fit at initialisation and at the end.
     theory_width, theory_epochs
@@ -44,6 +48,7 @@ class Protocol:
     epochs: dict[Family, int]
     counts: dict[Family, int]
     learning_rates: dict[Family, float]
+    batch_size: int
     gof: int
     theory_width: int
     theory_epochs: int
@@ -61,6 +66,7 @@ class Protocol:
             self.widths[family],
             seed,
             learning_rate=self.learning_rates[family],
+            batch_size=self.batch_size,
             epochs=self.epochs[family],
             images=self.images,
             count=self.counts[family],
@@ -74,18 +80,19 @@ PUBLISHED = Protocol(
     images="fashion",
     seeds=5,
     ladders={"mlp": (2, 4, 8, 16, 32), "cnn": (4, 8, 16), "resnet": (4, 8, 16), "vit": (3, 6, 12)},
-    widths={"mlp": 256, "lenet": 300, "cnn": 32, "resnet": 32, "vit": 96},
-    epochs={"mlp": 12, "lenet": 12, "cnn": 15, "resnet": 15, "vit": 15},
-    counts={"mlp": 20_000, "lenet": 20_000, "cnn": 10_000, "resnet": 10_000, "vit": 10_000},
+    widths={"mlp": 256, "lenet": 300, "cnn": 24, "resnet": 24, "vit": 64},
+    epochs={"mlp": 60, "lenet": 30, "cnn": 28, "resnet": 28, "vit": 20},
+    counts=dict.fromkeys(FAMILIES, 5_000),
     learning_rates={"mlp": 3e-4, "lenet": 1e-3, "cnn": 1e-3, "resnet": 1e-3, "vit": 1e-3},
+    batch_size=64,
     gof=500,
     theory_width=1000,
-    theory_epochs=6,
-    lottery_epochs=8,
+    theory_epochs=20,
+    lottery_epochs=20,
     deep={"mlp": 8, "cnn": 8},
     batch_sizes=(16, 64, 256, 1024),
-    random_epochs=60,
-    random_count=5_000,
+    random_epochs=100,
+    random_count=2_000,
 )
 
 QUICK = Protocol(
@@ -95,8 +102,9 @@ QUICK = Protocol(
     ladders={"mlp": (4, 8), "cnn": (4,), "resnet": (4,), "vit": (3,)},
     widths={"mlp": 64, "lenet": 300, "cnn": 16, "resnet": 16, "vit": 32},
     epochs={"mlp": 40, "lenet": 30, "cnn": 40, "resnet": 40, "vit": 40},
-    counts={"mlp": 0, "lenet": 0, "cnn": 0, "resnet": 0, "vit": 0},
+    counts=dict.fromkeys(FAMILIES, 0),
     learning_rates={"mlp": 1e-3, "lenet": 1e-3, "cnn": 3e-3, "resnet": 3e-3, "vit": 3e-3},
+    batch_size=128,
     gof=100,
     theory_width=200,
     theory_epochs=20,

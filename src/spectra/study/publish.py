@@ -43,7 +43,7 @@ def publish(records: Sequence[dict[str, Any]], protocol: Protocol, names: Sequen
     write_json(out / "claims.json", document)
     for name, rows in tables(records).items():
         write_whole(out / f"{name}.parquet", partial(pd.DataFrame(rows).to_parquet, index=False))
-    write_page(document, out / "claims.md", out / "figures", records)
+    write_page(document, protocol, records, out / "claims.md")
     return document
 
 

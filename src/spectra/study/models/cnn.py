@@ -25,10 +25,10 @@ from spectra.study.models.parts import (
 
 
 class CNN(Network):
-    """Convolutions of 3×3, one after the other, then the mean over the image and one dense layer.
+    """Convolutions of 3×3, one after the other, then one dense layer over the whole image.
 
     Layer 0 takes the image to `channels` channels, layer 1 halves its sides, and layers 1 to depth-1 all have kernels
-    of shape (3, 3, channels, channels): ``layers.{i}.kernel``. ``output.kernel`` is (channels, num_classes).
+    of shape (3, 3, channels, channels): ``layers.{i}.kernel``. ``output.kernel`` is dense.
 
     Parameters
     ----------
@@ -86,7 +86,8 @@ class CNN(Network):
             )
             for i in range(depth)
         )
-        self.output = Layer((channels, num_classes), init=make, rngs=rngs)
+        half = -(-self.side // 2)
+        self.output = Layer((half * half * channels, num_classes), init=make, rngs=rngs)
 
     def __call__(self, x: Float[Array, "batch features"], call: Call = evaluate) -> Float[Array, "batch classes"]:
         """Logits of a batch."""
@@ -98,7 +99,7 @@ class CNN(Network):
         for i in range(in_line, self.depth, 2):
             branch = self._call(i, self.activation(x), call)
             x = x + self._call(i + 1, self.activation(branch), call)
-        return call("output", self.output, self.activation(x).mean(axis=(1, 2)))
+        return call("output", self.output, self.activation(x).reshape(len(x), -1))
 
     def _call(self, i: int, x: jax.Array, call: Call) -> jax.Array:
         return call(f"layers.{i}", self.layers[i], x)
