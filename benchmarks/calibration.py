@@ -43,7 +43,7 @@ TABLE = {
     "fires": (0.05, 3487, 0.3),
     "flares": (1.00, 89, 0.02),
 }
-"""p, and the standard errors of xmin and alpha, of the continuous rows whose xmin does not depend on repeated values."""
+"""p, and standard errors of xmin and alpha, of the continuous rows whose xmin does not depend on repeated values."""
 
 OTHERS = {"lognormal": stats.lognorm(2, scale=np.exp(0.3)), "exponential": stats.expon(scale=1 / 0.125)}
 

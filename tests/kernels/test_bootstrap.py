@@ -25,6 +25,7 @@ from spectra.kernels.bootstrap import (
     _sorted_indices,
     fit_intervals,
     fit_replicates,
+    goodness_and_intervals,
     goodness_from,
     goodness_of_fit,
     intervals_from,
@@ -40,9 +41,11 @@ FIT = jax.jit(fit_power_law)
 
 
 @jax.jit
-def replicated(x: Any, fit: PowerLawFit, key: Any, where: Any) -> tuple[Replicates, GoodnessOfFit, FitIntervals]:
+def replicated(
+    x: Any, fit: PowerLawFit, key: Any, where: Any, resampled: Any = False
+) -> tuple[Replicates, GoodnessOfFit, FitIntervals]:
     """Replicates of a batch, and what is made of them."""
-    replicates = fit_replicates(x, fit, key, REPLICATES, where)
+    replicates = fit_replicates(x, fit, key, REPLICATES, where, resampled=resampled)
     return replicates, goodness_from(fit, replicates), intervals_from(replicates)
 
 
@@ -72,17 +75,21 @@ def padded(x: Any, size: int = SIZE) -> tuple[np.ndarray, np.ndarray]:
     return np.append(x, np.full(size - x.size, np.nan, x.dtype)), np.arange(size) < x.size
 
 
-def batch(x: Any, seed: int, where: Any = True) -> tuple[PowerLawFit, Replicates, GoodnessOfFit, FitIntervals]:
+def batch(
+    x: Any, seed: int, where: Any = True, resampled: bool = False
+) -> tuple[PowerLawFit, Replicates, GoodnessOfFit, FitIntervals]:
     """100 replicates of each of 30 samples, as NumPy arrays."""
     mask = np.broadcast_to(where, x.shape)
     fit = FIT(x, mask)
-    return jax.tree.map(np.asarray, (fit, *replicated(x, fit, jax.random.key(seed), mask)))
+    return jax.tree.map(np.asarray, (fit, *replicated(x, fit, jax.random.key(seed), mask, np.bool_(resampled))))
 
 
-def bootstrapped(x: Any, seed: int) -> tuple[PowerLawFit, Replicates, GoodnessOfFit, FitIntervals]:
+def bootstrapped(
+    x: Any, seed: int, resampled: bool = False
+) -> tuple[PowerLawFit, Replicates, GoodnessOfFit, FitIntervals]:
     """3,000 replicates of one sample: the same in all rows, of which each has a key of its own."""
     sample, where = padded(np.asarray(x, np.float32))
-    return batch(np.tile(sample, (ROWS, 1)), seed, where)
+    return batch(np.tile(sample, (ROWS, 1)), seed, where, resampled)
 
 
 def keys_of(seed: int) -> jax.Array:
@@ -130,6 +137,12 @@ def reference_replicates(x: np.ndarray, n: int, seed: int) -> np.ndarray:
     return np.array(found).T
 
 
+def reference_resamples(x: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Fits of samples drawn from the sample; rows alpha, xmin, D."""
+    rng = np.random.default_rng(seed)
+    return np.array([reference_fit(rng.choice(x, x.size)) for _ in range(n)]).T
+
+
 def samples() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(1)
     return {
@@ -152,6 +165,15 @@ def test_replicates_are_distributed_as_those_of_numpy(name: str) -> None:
     assert np.mean(goodness.p) == pytest.approx(p, abs=4 * np.sqrt(max(p * (1 - p), 0.01) * (1 / 1000 + 1 / 3000)))
 
 
+@pytest.mark.parametrize("name", ["power law with body", "ties"])
+def test_resampled_replicates_are_distributed_as_those_of_numpy(name: str) -> None:
+    """As above; a right program fails one of six with a chance of 0.6 %."""
+    x = samples()[name]
+    got = bootstrapped(x, 2, resampled=True)[1]
+    for ours, theirs in zip((got.alpha, got.xmin, got.ks), reference_resamples(x, 1000, 3), strict=True):
+        assert stats.ks_2samp(np.ravel(ours).astype(np.float64), np.float32(theirs)).pvalue > 1e-3
+
+
 @jax.jit
 def draw_and_fit(sample: Any, keys: jax.Array) -> Any:
     def one(key: jax.Array) -> Any:
@@ -161,9 +183,9 @@ def draw_and_fit(sample: Any, keys: jax.Array) -> Any:
     return jax.vmap(one)(keys)
 
 
-def drawn(x: np.ndarray, alpha: float, xmin: float, seed: int) -> tuple[np.ndarray, Any]:
+def drawn(x: np.ndarray, alpha: float, xmin: float, seed: int, border: float | None = None) -> tuple[np.ndarray, Any]:
     """4,200 replicates as values, and their fits."""
-    sample = _Sample(np.sort(x), jnp.int32(x.size), jnp.float32(alpha), jnp.float32(xmin))
+    sample = _Sample(np.sort(x), jnp.int32(x.size), *(jnp.float32(a) for a in (alpha, xmin, border or xmin)))
     draws, found = draw_and_fit(sample, jax.random.split(jax.random.key(seed), 140 * ROWS))
     values, excess = (np.asarray(field, np.float64) for field in draws)
     return values * np.exp(np.cumsum(excess, axis=1)), found
@@ -198,6 +220,18 @@ def test_values_of_replicates() -> None:
     # Order statistics, too: the largest value of each replicate, given how many are in its tail.
     largest = stats.pareto(1.2).cdf(values[:, -1] / xmin) ** (SIZE - below)
     assert stats.kstest(largest, "uniform").pvalue > 1e-3
+
+
+def test_values_of_resampled_replicates() -> None:
+    """Sorted, as many as the sample has, and all of its values alike, though not of one replicate."""
+    x = with_body(np.random.default_rng(5), (SIZE,))
+    values, _ = drawn(x, 2.2, float(np.sort(x)[20]), 1, border=np.inf)
+    assert values.shape[1] == SIZE and (np.diff(values, axis=1) >= 0).all()
+    kinds, counts = np.unique(values, return_counts=True)
+    np.testing.assert_array_equal(kinds, np.sort(x))
+    assert stats.chisquare(counts).pvalue > 1e-3
+    missing = np.array([SIZE - np.unique(row).size for row in values])
+    assert missing.mean() == pytest.approx(SIZE * (1 - 1 / SIZE) ** SIZE, rel=0.01)
 
 
 def binned(counts: np.ndarray, law: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -337,13 +371,35 @@ def test_whole_functions_pass_on_what_they_are_given(monkeypatch: pytest.MonkeyP
     ks = np.random.default_rng(0).random((3, 101)).astype(np.float32)
     replicates, fit = Replicates(ks + 1, ks, ks, np.zeros(3, np.int32)), no_fit((3,))._replace(ks=ks[:, 3])
     seen = []
-    monkeypatch.setattr(bootstrap, "fit_replicates", lambda *given: (seen.append(given), replicates)[1])
+    monkeypatch.setattr(
+        bootstrap, "fit_replicates", lambda *given, resampled=False: (seen.append((*given, resampled)), replicates)[1]
+    )
     p = goodness_of_fit(x, fit, key, 7, where, False, 9)
-    intervals = fit_intervals(x, fit, key, 7, where, 0.5, False, 9)
-    for given in seen:
-        assert all(a is b for a, b in zip(given, (x, fit, key, 7, where, False, 9), strict=True))
+    intervals = fit_intervals(x, fit, key, 7, where, 0.5, True, 9)
+    for given, (search, resampled) in zip(seen, [(False, False), (True, True)], strict=True):
+        assert all(a is b for a, b in zip(given, (x, fit, key, 7, where, search, 9, resampled), strict=True))
     np.testing.assert_array_equal(p.p, goodness_from(fit, replicates).p)
     np.testing.assert_array_equal(intervals.alpha_low, intervals_from(replicates, 0.5).alpha_low)
+
+
+def test_both_by_one_program_are_each_from_its_own_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = (3,)
+    x, where = np.ones((*shape, 5), np.float32), np.ones(5, bool)
+    ks = np.random.default_rng(0).random((2, *shape, 101)).astype(np.float32)
+    fit, seen = no_fit(shape)._replace(ks=ks[0, ..., 3]), []
+
+    def replicates(x: Any, fit: Any, keys: Any, n: int, where: Any, *, resampled: Any) -> Replicates:
+        seen.append((x.shape, fit.ks.shape, keys.shape, n, np.ravel(resampled).tolist()))
+        assert np.unique(jax.random.key_data(keys).reshape(-1, 2), axis=0).shape[0] == keys.size
+        return Replicates(ks + 1, ks, ks, np.zeros((2, *shape), np.int32))
+
+    monkeypatch.setattr(bootstrap, "fit_replicates", replicates)
+    goodness, intervals = goodness_and_intervals(x, fit, jax.random.key(0), 101, where, 0.5)
+    assert seen == [((2, *x.shape), (2, *shape), (2, *shape), 101, [False, True])]
+    drawn, resampled = (Replicates(k + 1, k, k, np.zeros(shape, np.int32)) for k in ks)
+    np.testing.assert_array_equal(goodness.p, goodness_from(fit, drawn).p)
+    for ours, theirs in zip(intervals, intervals_from(resampled, 0.5), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_arguments_out_of_range_are_refused() -> None:
@@ -434,6 +490,19 @@ def test_replicates_with_fewer_than_two_values_above_a_given_xmin_have_no_fit() 
     np.testing.assert_allclose(goodness.p, want, rtol=1e-5)
 
 
+def test_the_interval_at_a_given_xmin_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2n(alpha − 1)/(its estimate − 1) has the χ² distribution with 2n degrees of freedom; three standard errors."""
+    x = with_body(np.random.default_rng(18), (7,), share=1)
+    fit, replicates, _ = given_xmin(x, 1)
+    pooled = jax.tree.map(lambda field: np.ravel(field), replicates)._replace(status=np.int32(0))
+    monkeypatch.setattr(bootstrap, "fit_replicates", lambda *_, resampled: pooled)
+    one = PowerLawFit(*(np.asarray(field[0]) for field in fit))
+    got = fit_intervals(x, one, jax.random.key(0), search=False)
+    want = 1 + (float(one.alpha) - 1) * stats.chi2(14).ppf([0.025, 0.975]) / 14
+    np.testing.assert_allclose([got.alpha_low, got.alpha_high], want, rtol=0.01)
+    assert got.xmin_low == got.xmin_high == 1
+
+
 def test_a_given_xmin_that_leaves_no_tail_has_no_p() -> None:
     _, _, goodness = given_xmin([1, 2, 3], 50)
     assert np.isnan(goodness.p).all()
@@ -444,11 +513,11 @@ def test_a_given_xmin_that_leaves_no_tail_has_no_p() -> None:
 
 
 @cache
-def calibrated(kind: str) -> tuple[PowerLawFit, Replicates, GoodnessOfFit, FitIntervals]:
+def calibrated(kind: str, resampled: bool = False) -> tuple[PowerLawFit, Replicates, GoodnessOfFit, FitIntervals]:
     """300 samples of 60 values, in ten batches."""
     rng = np.random.default_rng(13)
     x = with_body(rng, (300, SIZE)) if kind == "power law" else rng.exponential(size=(300, SIZE)).astype(np.float32)
-    parts = [batch(part, 90 + i) for i, part in enumerate(x.reshape(-1, ROWS, SIZE))]
+    parts = [batch(part, 90 + i, resampled=resampled) for i, part in enumerate(x.reshape(-1, ROWS, SIZE))]
     return jax.tree.map(lambda *fields: np.concatenate(fields), *parts)
 
 
@@ -470,7 +539,7 @@ def test_power_laws_are_seldom_rejected_and_exponentials_often() -> None:
 
 def test_intervals_cover() -> None:
     """The full simulation finds 95 %; less than 90 % of 300 then has a chance of 0.02 %."""
-    intervals = calibrated("power law")[3]
+    intervals = calibrated("power law", resampled=True)[3]
     covered = np.mean((intervals.alpha_low <= 2.5) & (intervals.alpha_high >= 2.5))
     assert 0.9 < covered < 0.99
 

@@ -24,7 +24,7 @@ from spectra.kernels import (
     fit_power_law,
     fit_tail,
 )
-from spectra.kernels.bootstrap import fit_replicates, goodness_from, intervals_from
+from spectra.kernels.bootstrap import goodness_and_intervals
 from spectra.kernels.fingers import FingerFit, fit_without_fingers
 from spectra.kernels.status import FitStatus
 
@@ -177,5 +177,4 @@ def _bootstrap(
     x: jax.Array, where: jax.Array, fit: PowerLawFit, seeds: jax.Array, n: int
 ) -> tuple[GoodnessOfFit, FitIntervals]:
     key = jax.random.fold_in(jax.random.key(seeds[0]), seeds[1])
-    replicates = fit_replicates(x, fit, key, n, where)
-    return goodness_from(fit, replicates), intervals_from(replicates)
+    return goodness_and_intervals(x, fit, key, n, where)
