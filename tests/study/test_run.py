@@ -16,12 +16,13 @@ from spectra.study.claims import CLAIMS
 from spectra.study.experiments import NAMES, experiment
 from spectra.study.findings import SPARSE_AND_HEAVY, Tables
 from spectra.study.known import known_answers
-from spectra.study.page import render_page
+from spectra.study.page import render_page, verdict_table
 from spectra.study.protocol import PUBLISHED, QUICK, Protocol
 from spectra.study.publish import publish
 from spectra.study.run import networks, run_study
 
 PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
+README = Path(__file__).parents[2] / "README.md"
 CLAIMS_JSON = Path(__file__).parents[2] / "docs" / "study" / "claims.json"
 
 TINY = replace(
@@ -179,7 +180,8 @@ def test_the_published_page_is_generated_from_the_published_claims():
     document = json.loads(CLAIMS_JSON.read_text(encoding="utf-8"))
     assert document["protocol"]["name"] == "published"
     figures = sorted(path.relative_to(PAGE.parent).as_posix() for path in PAGE.parent.glob("study/figures/*.png"))
-    assert render_page(document, figures) == PAGE.read_text(encoding="utf-8")
+    assert render_page(document, figures, "study/protocol.md") == PAGE.read_text(encoding="utf-8")
+    assert verdict_table(document, "docs/claims.md") in README.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("protocol", [PUBLISHED, QUICK], ids=lambda p: p.name)

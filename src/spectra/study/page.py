@@ -42,15 +42,36 @@ def write_page(document: dict[str, Any], protocol: Protocol, records: Sequence[d
         raise OutputError(f"{error.filename or page}: {error.strerror or error}") from error
 
 
-def render_page(document: dict[str, Any], figures: Sequence[str]) -> str:
-    """The page as Markdown, from what claims.json holds and the paths of its figures alone."""
+def render_page(document: dict[str, Any], figures: Sequence[str], protocol_page: str = "") -> str:
+    """The page as Markdown, from what claims.json holds and the paths of its figures alone.
+
+    Parameters
+    ----------
+    protocol_page
+        Where the protocol lies, seen from the page; without it the page names it only.
+    """
     from jinja2 import Environment
 
     source = resources.files("spectra.study").joinpath("page.md.j2").read_text(encoding="utf-8")
     environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     environment.filters |= {"number": _number, "interval": _interval, "cell": label}
     claims = [claim | {"figures": _of(claim["id"], figures)} for claim in document["claims"]]
-    return environment.from_string(source).render(document | {"claims": claims}, answer=answer(document))
+    return environment.from_string(source).render(
+        document | {"claims": claims},
+        answer=answer(document),
+        table=verdict_table(document),
+        protocol_page=protocol_page,
+    )
+
+
+def verdict_table(document: dict[str, Any], page: str = "") -> str:
+    """The verdicts as a Markdown table, each with a link into the page."""
+    lines = ["| | claim as it circulates | verdict | cells for | against | all |", "|---|---|---|---:|---:|---:|"]
+    for claim in document["claims"]:
+        link = f"[{claim['id']}]({page}#{claim['id'].lower()})"
+        counts = f"{claim['claimed_side']} | {claim['other_side']} | {claim['n']}"
+        lines.append(f"| {link} | {claim['statement']} | **{claim['verdict']}** | {counts} |")
+    return "\n".join(lines)
 
 
 def answer(document: dict[str, Any]) -> list[str]:
