@@ -3,6 +3,7 @@
 import functools
 import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +12,11 @@ import powerlaw
 import pytest
 import tail_reference as reference
 from scipy import stats
+from tail_programs import fit_in_float64, padded
 
 from spectra.kernels.compare import NESTED, Comparison, compare_tails
 from spectra.kernels.status import FitStatus
 from spectra.kernels.tails import FAMILIES, TailFit, fit_tail
-
-LENGTH = 2048
 
 # Clauset, Shalizi & Newman, SIAM Review 51 (2009), table 6.1: R and p of the power law against lognormal, exponential
 # and stretched exponential, and for the power law with cutoff the ratio itself, not normalised, and its p.
@@ -29,41 +29,45 @@ PUBLISHED = {
 ALTERNATIVES = ("lognormal", "exponential", "stretched_exponential", "truncated_power_law")
 
 
-@jax.jit
-def fit_all(x: jax.Array, xmin: jax.Array, where: jax.Array) -> dict:
-    return {family: fit_tail(x, family, xmin, where) for family in FAMILIES}
+class Answers(NamedTuple):
+    """Of one program, for they share nearly all of it."""
+
+    default: Comparison
+    not_nested: Comparison
+    swapped: Comparison
 
 
 @functools.cache
-def comparer(one: str, other: str, nested: bool | None = None) -> Callable[..., Comparison]:
-    return jax.jit(lambda x, xmin, where, fits: compare_tails(x, one, other, xmin, where, fits, nested))
+def comparer(one: str, other: str) -> Callable[..., Answers]:
+    def answers(x: jax.Array, xmin: jax.Array, where: jax.Array, fits: tuple[TailFit, TailFit]) -> Answers:
+        return Answers(
+            compare_tails(x, one, other, xmin, where, fits),
+            compare_tails(x, one, other, xmin, where, fits, nested=False),
+            compare_tails(x, other, one, xmin, where, fits[::-1]),
+        )
+
+    return jax.jit(answers)
 
 
-def padded(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.pad(x, (0, LENGTH - x.size), constant_values=np.nan), np.arange(LENGTH) < x.size
+def compared(name: str, one: str, other: str, dtype: type = np.float64) -> Comparison:
+    return answered(name, one, other, dtype).default
 
 
-def compared(name: str, one: str, other: str, dtype: type = np.float64, nested: bool | None = None) -> Comparison:
-    x, xmin = reference.dataset(name)
-    return compared_on(x, xmin, fitted(name), one, other, dtype, nested)
+def answered(name: str, one: str, other: str, dtype: type = np.float64) -> Answers:
+    return answered_on(*reference.dataset(name), fitted(name), one, other, dtype)
 
 
 @functools.cache
 def fitted(name: str) -> dict[str, TailFit]:
     """All fits of a data set, in float64."""
-    x, xmin = reference.dataset(name)
-    return fitted_to(x, xmin)
+    return fitted_to(*reference.dataset(name))
 
 
 def fitted_to(x: np.ndarray, xmin: float) -> dict[str, TailFit]:
-    values, mask = padded(x)
-    with jax.enable_x64(True):
-        return jax.tree.map(np.asarray, fit_all(values, np.float64(xmin), mask))
+    return {family: fit_in_float64(family, x, xmin) for family in FAMILIES}
 
 
-def compared_on(
-    x: np.ndarray, xmin: float, fits: dict[str, TailFit], one: str, other: str, dtype: type, nested: bool | None = None
-) -> Comparison:
+def answered_on(x: np.ndarray, xmin: float, fits: dict[str, TailFit], one: str, other: str, dtype: type) -> Answers:
     """Compared in an element type, with the fits of float64 rounded to it."""
     values, mask = padded(x)
 
@@ -72,7 +76,7 @@ def compared_on(
 
     with jax.enable_x64(dtype is np.float64):
         pair = rounded(fits[one]), rounded(fits[other])
-        return jax.tree.map(float, comparer(one, other, nested)(values.astype(dtype), dtype(xmin), mask, pair))
+        return jax.tree.map(float, comparer(one, other)(values.astype(dtype), dtype(xmin), mask, pair))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -134,15 +138,14 @@ def test_by_definition(one: str, other: str) -> None:
 
 
 def test_order_of_the_two_families_changes_the_sign() -> None:
-    ahead, behind = compared("fires", "power_law", "lognormal"), compared("fires", "lognormal", "power_law")
+    ahead, _, behind = answered("fires", "power_law", "lognormal")
     assert pytest.approx(-behind.R) == ahead.R and ahead.log_ratio == pytest.approx(-behind.log_ratio)
     assert ahead.p == pytest.approx(behind.p)
 
 
 def test_nested_families_and_how_to_override() -> None:
     """powerlaw knows the exponential to be in the stretched exponential, but not in the truncated power law."""
-    pair = ("exponential", "truncated_power_law")
-    ours, theirs = compared("blackouts", *pair), compared("blackouts", *pair, nested=False)
+    ours, theirs, _ = answered("blackouts", "exponential", "truncated_power_law")
     assert ours.R == theirs.R
     assert ours.p == pytest.approx(stats.chi2.sf(2 * abs(ours.log_ratio), 1), rel=1e-7)
     assert theirs.p == pytest.approx(2 * stats.norm.sf(abs(ours.R)), rel=1e-7)
@@ -155,7 +158,8 @@ def test_fits_that_are_the_same_are_not_told_apart(dtype: type) -> None:
     x = np.exp(0.3 * np.where(u > 1.5, 2 * u, u / 2))
     fits = fitted_to(x, 1)
     for other in ("lognormal", "stretched_exponential", "truncated_power_law"):
-        assert compared_on(x, 1, fits, "power_law", other, dtype) == Comparison(R=0, p=1, log_ratio=0, status=0), other
+        got = answered_on(x, 1, fits, "power_law", other, dtype).default
+        assert got == Comparison(R=0, p=1, log_ratio=0, status=0), other
 
 
 def test_without_fits_and_in_batches() -> None:
@@ -164,8 +168,12 @@ def test_without_fits_and_in_batches() -> None:
     where = np.arange(96) < 90
     starts = np.array([[0.5, 1], [0.7, 0.2]], np.float32)
     pair = ("power_law", "exponential")
-    whole = compare_tails(x, *pair, starts, where)
-    fits = tuple(fit_tail(x, family, starts, where) for family in pair)
+
+    @jax.jit
+    def whole_and_fits(x: jax.Array) -> tuple[Comparison, tuple[TailFit, ...]]:
+        return compare_tails(x, *pair, starts, where), tuple(fit_tail(x, family, starts, where) for family in pair)
+
+    whole, fits = whole_and_fits(x)
     given = compare_tails(x, *pair, starts, where, fits)
     assert whole.R.shape == whole.p.shape == whole.status.shape == (2, 2)
     for field, other in zip(whole, given, strict=True):

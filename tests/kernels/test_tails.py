@@ -2,7 +2,6 @@
 
 import functools
 import warnings
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +9,14 @@ import numpy as np
 import powerlaw
 import pytest
 import tail_reference as reference
+from tail_programs import LENGTH, fit_in_float64, fitter, padded
 
 from spectra.kernels.families import MODULES
 from spectra.kernels.status import FitStatus
 from spectra.kernels.tails import FAMILIES, PARAMETERS, TailFit, fit_tail, log_density, tail_ccdf
 
 ALL = tuple(MODULES)
-ROWS, LENGTH = 6, 2048
+ROWS = 6
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 PLANTED = {
@@ -44,22 +44,9 @@ every_family = pytest.mark.parametrize("family", ALL)
 
 
 @functools.cache
-def fitter(family: str) -> Callable[..., TailFit]:
-    return jax.jit(functools.partial(fit_tail, family=family))
-
-
-def padded(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One length for all samples, so that each family is compiled once."""
-    return np.pad(x, (0, LENGTH - x.size), constant_values=np.nan), np.arange(LENGTH) < x.size
-
-
-@functools.cache
 def double(family: str, name: str) -> TailFit:
     """The fit of a sample in float64."""
-    x, xmin = SAMPLES[name] if name in SAMPLES else reference.dataset(name)
-    values, mask = padded(x)
-    with jax.enable_x64(True):
-        return jax.tree.map(np.asarray, fitter(family)(values, xmin=np.float64(xmin), where=mask))
+    return fit_in_float64(family, *(SAMPLES[name] if name in SAMPLES else reference.dataset(name)))
 
 
 def single(family: str, samples: list[np.ndarray], starts: list[float]) -> list[TailFit]:
@@ -152,9 +139,7 @@ def test_float32_is_close_to_float64(family: str) -> None:
 def test_float32_likelihood_of_difficult_samples(family: str, name: str) -> None:
     x, xmin = SAMPLES[name]
     x = x.astype(np.float32).astype(float)  # what float32 is given
-    values, mask = padded(x)
-    with jax.enable_x64(True):
-        want = fitter(family)(values, xmin=np.float64(xmin), where=mask)
+    want = fit_in_float64(family, x, xmin)
     (fit,) = single(family, [x], [xmin])
     assert float(fit.log_likelihood) == pytest.approx(float(want.log_likelihood), abs=3e-5 * x.size)
 
@@ -304,9 +289,7 @@ def test_the_whole_range_of_float32(family: str) -> None:
     assert np.isfinite(x).all()
     (fit,) = single(family, [x.astype(float)], [1e-37])
     if fit.status == FitStatus.OK:
-        with jax.enable_x64(True):
-            values, mask = padded(x.astype(float))
-            want = fitter(family)(values, xmin=np.float64(np.float32(1e-37)), where=mask)
+        want = fit_in_float64(family, x, float(np.float32(1e-37)))
         assert float(fit.log_likelihood) == pytest.approx(float(want.log_likelihood), rel=1e-4)
     else:
         assert fit.status == FitStatus.NOT_CONVERGED and np.isnan(fit.params).all()

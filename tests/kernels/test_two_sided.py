@@ -142,7 +142,7 @@ def test_order_masks_and_batches(fit: object) -> None:
     ],
 )
 def test_bad_input_has_a_status(fit: object, x: list[float], status: FitStatus) -> None:
-    values, mask = np.zeros(16, np.float32), np.arange(16) < len(x)
+    values, mask = np.zeros(LENGTH, np.float32), np.arange(LENGTH) < len(x)
     values[: len(x)] = x
     got = fit(values, mask)
     assert got.status == status
