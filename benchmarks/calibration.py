@@ -11,8 +11,9 @@ Samples whose law is known, a fit and a bootstrap for each. Five questions:
   fall below 0.1 at all.
 - `alpha`: how many of the 95 % intervals contain the exponent; between 92 and 97 % are wanted. Three kinds of power
   law: nothing below xmin = 1 (`alone`); half of the values uniform below it (`half`); and an exponential body that
-  joins the tail with the same density and slope (`smooth`, CSN09 eq. 3.10), where xmin is hard to find. The details
-  have the same for intervals from replicates of the fit instead of the sample.
+  joins the tail with the same density and slope (`smooth`, CSN09 eq. 3.10), where xmin is hard to find. Tails of
+  seven values are among them: half of 14, and those of `smooth` of alpha 4 and n = 300. The details have the same for
+  the parts: percentiles of resampled fits alone, and of replicates of the fit.
 - `xmin`: the same for its interval, without a claim.
 - `table`: Clauset, Shalizi & Newman's own bootstraps of data, table 6.1: p, and the standard errors of xmin and alpha.
 """
@@ -31,10 +32,12 @@ from scipy import stats
 from support.question import Question, answer
 
 import spectra
-from spectra.kernels.bootstrap import Replicates, fit_replicates, goodness_from, intervals_from
+from spectra.kernels.bootstrap import Replicates, fit_replicates, goodness_from, intervals_from, percentiles
 from spectra.kernels.power_law import PowerLawFit
 
+KINDS = ("alone", "half", "smooth")
 SIZES = (100, 300, 1000)
+SMALL = (14, 50)
 PUBLISHED_SIZES = (30, 100, 300, 1000)
 START = 15.0
 TABLE = {
@@ -54,14 +57,16 @@ def measure(question: Question) -> None:
     for n in SIZES[:1] if question.quick else SIZES:
         x = power_law("alone", count, n)
         uniform(question, f"p known xmin, n = {n}", bootstrap(x, n, replicates, xmin=1.0)[0], claim=True)
-        for kind in ("alone", "half", "smooth"):
+        for kind in KINDS:
             x = power_law(kind, count, n)
-            uniform(question, f"p searched, {kind}, n = {n}", bootstrap(x, n, replicates)[0], claim=False)
-            cover(question, f"{kind}, n = {n}", x, n, replicates, 2.5)
-    for alpha in () if question.quick else (1.7, 4.0):
-        for kind in ("half", "smooth"):
-            x = power_law(kind, count, 300, alpha)
-            cover(question, f"{kind} of alpha {alpha}, n = 300", x, 300, replicates, alpha)
+            p, _, replicated = bootstrap(x, n, replicates)
+            uniform(question, f"p searched, {kind}, n = {n}", p, claim=False)
+            cover(question, f"{kind}, n = {n}", x, n, replicated, 2.5)
+    others = [(kind, n, 2.5) for n in SMALL for kind in KINDS]
+    others += [(kind, 300, alpha) for alpha in (1.7, 4.0) for kind in ("half", "smooth")]
+    for kind, n, alpha in others[: 3 if question.quick else None]:
+        x = power_law(kind, count, n, alpha)
+        cover(question, f"{kind} of alpha {alpha}, n = {n}", x, n, bootstrap(x, n, replicates)[2], alpha)
     for n in PUBLISHED_SIZES[:2] if question.quick else PUBLISHED_SIZES:
         published(question, n, count, replicates)
     for name in list(TABLE)[: 1 if question.quick else None]:
@@ -115,26 +120,30 @@ def rejected(p: np.ndarray) -> dict[str, float]:
     return {f"rejected_at_{level}": float(np.mean(p <= level)) for level in (0.05, 0.1, 0.2)}
 
 
-def cover(question: Question, work: str, x: np.ndarray, seed: int, replicates: int, alpha: float) -> None:
+def cover(question: Question, work: str, x: np.ndarray, seed: int, of_fit: Replicates, alpha: float) -> None:
     """Share of intervals that hold alpha, and on which side the others miss; and the same for xmin = 1."""
-    _, fit, resampled = bootstrap(x, seed, replicates, resampled=True)
-    intervals = jax.tree.map(np.asarray, intervals_from(resampled))
-    of_fit = jax.tree.map(np.asarray, intervals_from(bootstrap(x, seed, replicates)[2]))
+    _, fit, resampled = bootstrap(x, seed, of_fit.ks.shape[-1], resampled=True)
+    intervals = jax.tree.map(np.asarray, intervals_from(fit, resampled))
+    parts = {"percentiles alone": percentiles(resampled), "replicates of the fit": percentiles(of_fit)}
     for name, truth in (("alpha", alpha), ("xmin", 1)):
         low, high = getattr(intervals, f"{name}_low"), getattr(intervals, f"{name}_high")
-        covered, details = holding(low, high, truth)
-        details |= {"width": float(np.median(high - low)), "samples": low.size}
+        covered, details = holding(low, high, truth), {"above": np.mean(low > truth), "below": np.mean(high < truth)}
+        details |= {"width": np.median(high - low), "samples": low.size}
         if name == "alpha":
             details |= {"wanted": [0.92, 0.97], "met": 0.92 <= covered <= 0.97}
             details |= {"n_tail": np.quantile(fit.n_tail, [0.05, 0.5, 0.95]).tolist()}
-            details |= {"from replicates of the fit": holding(of_fit.alpha_low, of_fit.alpha_high, truth)[0]}
-        question.figure(f"{name}, {work}", covered, "of the 95 % intervals", **details)
+            details |= {part: holding(got.alpha_low, got.alpha_high, alpha) for part, got in parts.items()}
+        question.figure(f"{name}, {work}", covered, "of the 95 % intervals", **jax.tree.map(plain, details))
 
 
-def holding(low: np.ndarray, high: np.ndarray, truth: float) -> tuple[float, dict[str, Any]]:
-    """Share of intervals that hold the truth, and shares of those above and below it."""
-    above, below = float(np.mean(low > truth)), float(np.mean(high < truth))
-    return 1 - above - below, {"above": above, "below": below}
+def holding(low: Any, high: Any, truth: float) -> float:
+    """Share of intervals that hold the truth."""
+    return float(np.mean((low <= truth) & (truth <= high)))
+
+
+def plain(value: Any) -> Any:
+    """NumPy's numbers as Python's, which JSON takes."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def published(question: Question, n: int, count: int, replicates: int) -> None:
