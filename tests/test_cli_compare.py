@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +9,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
-import spectra
 from spectra.cli import run
-from spectra.engine.compare import compare
 
 RNG = np.random.default_rng(0)
 
@@ -152,35 +148,3 @@ def test_names_cannot_write_control_characters(tmp_path: Path, capsys):
     captured = capsys.readouterr()
     assert "\x1b" not in captured.out + captured.err
     assert len(captured.err.splitlines()) == 1
-
-
-PAGE = (Path(__file__).parents[1] / "docs" / "compare.md").read_text(encoding="utf-8")
-
-
-def test_the_page_works_as_shown(tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    commands, code = re.findall(r"^```(?:sh|python)\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
-    weights = {f"layers.{i}.mlp.weight": RNG.standard_normal((40, 30)).astype(np.float32) for i in range(2)}
-    for place in ("before.safetensors", "after.safetensors", "base.safetensors"):
-        save_file(weights, place)
-    np.savez("tuned.npz", **weights)
-    for step in ("step-0", "step-500", "step-1000"):
-        Path(step).mkdir()
-        save_file(weights, f"{step}/model.safetensors")
-    for command in commands.splitlines():
-        assert run(shlex.split(command)[1:]) == 0
-    monkeypatch.setattr(spectra, "compare", compare, raising=False)
-    exec(compile(code, "docs/compare.md", "exec"), {})
-    made = {"changes.csv", "run.csv", "run.pdf", "changes.parquet"}
-    assert made < {path.name for path in tmp_path.iterdir()}
-
-
-def test_the_page_explains_every_column(models, tmp_path: Path):
-    out = tmp_path / "c.csv"
-    assert run(["compare", *models[:2], "--out", str(out)]) == 0
-    own = [
-        name for name in pd.read_csv(out).columns if re.match(r"delta|relative|w1|top|overlap|chance|cos|alpha_", name)
-    ]
-    assert len(own) > 15
-    for name in own:
-        assert f"`{name}`" in PAGE or name in ("alpha_a", "alpha_b"), name

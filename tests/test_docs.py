@@ -1,106 +1,101 @@
-"""What the documentation shows works as shown: README's code and commands, and the examples in docstrings."""
+"""What the documentation shows works as shown: every command and block of code, every name, every column.
+
+That the site builds, with every link and anchor in it, is what `scripts/docs` tells.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import importlib
+import io
 import re
 import shlex
+from collections import Counter
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
+import yaml
+from markdown_pages import PAGES, ROOT, anchors, blocks, commands, documented_columns, links, names
 from safetensors.numpy import save_file
 
+import spectra
+import spectra.kernels
+import spectra.training
 from spectra.cli import run
+from spectra.cli import spectra as program
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+SHOWN = doctest.OutputChecker()
+LOOSELY = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 EXAMPLES = [
-    "spectra.engine.analyze",
-    "spectra.engine.clean",
-    "spectra.engine.compare",
-    "spectra.kernels.between",
-    "spectra.kernels.conv_spectrum",
-    "spectra.kernels.histogram",
-    "spectra.kernels.low_rank",
-    "spectra.kernels.moments",
-    "spectra.kernels.bootstrap",
-    "spectra.kernels.power_law",
-    "spectra.kernels.sparsity",
-    "spectra.kernels.spectrum",
-    "spectra.kernels.tails",
+    str(path.relative_to(ROOT / "src").with_suffix("")).replace("/", ".")
+    for path in sorted((ROOT / "src" / "spectra").rglob("*.py"))
+    if ">>>" in path.read_text(encoding="utf-8") and path.parent.name != "training"  # which has a test of its own
 ]
 
-
-PAGES = [path.name for path in sorted((ROOT / "docs").glob("*.md"))]
-
-
-def blocks(language: str, text: str = README) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+PUBLISHED_LATER = "docs/claims.md"
+"""Written by a study; there is none before the first one is published."""
 
 
-def page(name: str) -> str:
-    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+def weights(seed: int, *names: str) -> dict[str, np.ndarray]:
+    """Layers of one shape, so that all pages share few programs."""
+    rng = np.random.default_rng(seed)
+    return {name: rng.standard_t(3, (80, 60)).astype(np.float32) for name in names}
 
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with every checkpoint that a page names."""
     monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    save_file({"mlp.fc.weight": rng.standard_t(3, (40, 30)).astype(np.float32)}, "model.safetensors")
-    Path("big").mkdir()
-    for shard in ("a", "b"):
-        save_file({f"{shard}.weight": rng.standard_t(3, (40, 30)).astype(np.float32)}, f"big/{shard}.safetensors")
+    for folder in ("big", "adapter", "base-model", "step-0", "step-500", "step-1000"):
+        Path(folder).mkdir()
+    for seed, file in enumerate(("model", "before", "after", "base", "step-0/m", "step-500/m", "step-1000/m")):
+        save_file(weights(seed, "blocks.0.mlp.fc.weight"), f"{file}.safetensors")
+    np.savez("tuned.npz", **weights(9, "blocks.0.mlp.fc.weight"))
+    for shard in "ab":
+        save_file(weights(1, f"{shard}.weight"), f"big/{shard}.safetensors")
+    factors = {"lora_A": np.ones((4, 60), np.float32), "lora_B": weights(2, "b")["b"][:, :4].copy()}
+    save_file(
+        {f"base_model.model.q.{name}.weight": w for name, w in factors.items()}, "adapter/adapter_model.safetensors"
+    )
+    Path("adapter/adapter_config.json").write_text('{"lora_alpha": 8}')
+    save_file(weights(3, "q.weight"), "base-model/model.safetensors")
     return tmp_path
 
 
-@pytest.mark.parametrize("code", blocks("python"), ids=["analyze", "kernels"])
-def test_readme_python(workplace: Path, code: str):
-    exec(compile(code, "README.md", "exec"), {})
+def test_what_is_shown_is_found():
+    """Where nothing is found nothing can fail."""
+    assert {"README.md", "docs/index.md", "docs/metrics/noise.md", "docs/study/protocol.md"} <= set(PAGES)
+    assert sum(len(commands(block)) for page in PAGES for block in blocks(page)) > 20
+    assert sum(block.language == "python" for page in PAGES for block in blocks(page)) > 20
 
 
-def test_readme_commands(workplace: Path):
-    commands = [line for block in blocks("") for line in block.splitlines() if line.startswith("spectra ")]
-    assert len(commands) == 3  # the launchers are run in tests/engine/test_devices.py
-    for command in commands:
-        assert run(shlex.split(command, comments=True)[1:]) == 0
-    made = {"layers.csv", "layers.html", "run"}
-    assert {path.name for path in workplace.iterdir()} == {"model.safetensors", "big", *made}
-
-
-def write_adapter() -> None:
-    """An adapter of PEFT's and the model that it changes."""
-    rng = np.random.default_rng(1)
-    normal = {shape: rng.standard_normal(shape).astype(np.float32) for shape in ((4, 30), (40, 4), (40, 30))}
-    for folder in ("adapter", "base-model"):
-        Path(folder).mkdir()
-    factors = {"base_model.model.q.lora_A.weight": normal[4, 30], "base_model.model.q.lora_B.weight": normal[40, 4]}
-    save_file(factors, "adapter/adapter_model.safetensors")
-    Path("adapter/adapter_config.json").write_text('{"lora_alpha": 8}')
-    save_file({"q.weight": normal[40, 30]}, "base-model/model.safetensors")
-
-
-@pytest.mark.parametrize("name", [name for name in PAGES if blocks("python", page(name)) or blocks("", page(name))])
-def test_pages_work_as_shown(workplace: Path, name: str):
-    """Every command that begins with `spectra`, then every block of Python, in the order of the page."""
-    if name == "adapters.md":
-        write_adapter()
-    for command in [line for block in blocks("", page(name)) for line in block.splitlines()]:
-        if command.startswith("spectra "):
-            assert run(shlex.split(command, comments=True)[1:]) == 0, command
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
+def test_page_works_as_shown(workplace: Path, page: str):
+    """Commands and Python in the order of the page; what a block prints is what the block of text behind it says."""
     scope: dict[str, object] = {}
-    for code in blocks("python", page(name)):
-        exec(compile(code, name, "exec"), scope)
+    shown = blocks(page)
+    for block, following in zip(shown, [*shown[1:], None], strict=True):
+        assert block.language in ("", "sh", "python", "text"), "no such block is run"
+        for command in commands(block):
+            check_command(shlex.split(command, comments=True)[1:])
+        if block.language == "python":
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec(compile(block.text, page, "exec"), scope)
+            if following and following.language == "text":
+                assert SHOWN.check_output(following.text, printed.getvalue(), LOOSELY), printed.getvalue()
 
 
-def test_texts_name_what_exists():
-    for script in re.findall(r"`?(scripts/[a-z_.]+)`?", README):
-        assert (ROOT / script).is_file(), script
-    for place, text in [(ROOT, README), *((ROOT / "docs", page(name)) for name in PAGES)]:
-        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
-            assert (place / link).is_file(), link
+def check_command(arguments: list[str]) -> None:
+    """Run it; a study, which takes hours, is only read."""
+    if arguments[0] == "study":
+        program.commands["study"].make_context("study", arguments[1:])
+    else:
+        assert run(arguments) == 0, arguments
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -108,3 +103,90 @@ def test_docstring_examples(name: str):
     outcome = doctest.testmod(importlib.import_module(name))
     assert outcome.attempted > 0
     assert outcome.failed == 0
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str):
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / path if path else ROOT / page
+        if target == ROOT / PUBLISHED_LATER and not target.exists():
+            continue
+        assert target.is_file(), link
+        if anchor:
+            assert anchor in anchors(str(target.resolve().relative_to(ROOT))), link
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "docs/peers.md"])  # which has a test of its own
+def test_names_exist(page: str):
+    """Files, options, commands, and whatever of the library is called by its full name."""
+    for name in names(page):
+        if re.fullmatch(r"(scripts|benchmarks|src|docs|tests)/[\w/.-]+", name):
+            assert (ROOT / name).exists() or name == PUBLISHED_LATER, name
+        elif name.startswith(("--", "spectra ")):
+            assert all(is_option(word) for word in name.split() if word.startswith("--")), name
+            assert not name.startswith("spectra ") or name.split()[1] in program.commands, name
+        elif re.fullmatch(r"spectra(\.\w+)+", name):
+            assert is_there(name), name
+
+
+def is_option(word: str) -> bool:
+    return word == "--help" or any(
+        word in parameter.opts
+        for command in program.commands.values()
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+    )
+
+
+def is_there(name: str) -> bool:
+    """Whether a dotted name is a module, or something in one."""
+    module, rest = name, []
+    while True:
+        try:
+            found = importlib.import_module(module)
+            break
+        except ImportError:
+            module, _, last = module.rpartition(".")
+            rest.insert(0, last)
+    for part in rest:
+        if not hasattr(found, part):
+            return False
+        found = getattr(found, part)
+    return True
+
+
+def test_every_column_has_one_entry_in_the_metric_reference(workplace: Path):
+    """Columns of real runs with all options, against the tables of docs/metrics/."""
+    report = spectra.analyze(
+        "model.safetensors", gof=1000, tails=True, null=True, farms=True, vectors=3, fix_fingers=True
+    )
+    tables = [report.to_pandas(), spectra.describe("model.safetensors")]
+    comparison = spectra.compare("before.safetensors", "after.safetensors")
+    tables += [comparison.to_pandas(), comparison.trajectory()]
+    for number, removal in enumerate(({}, {"remove": "bulk", "keep": "tail"})):
+        tables.append(spectra.clean("model.safetensors", f"clean{number}.safetensors", **removal).to_pandas())
+    written = {column for table in tables for column in table.columns}
+    pages = [page for page in PAGES if page.startswith("docs/metrics/")]
+    entries = Counter(column for page in pages for column in documented_columns(page))
+    assert set(entries) == written
+    assert {column: times for column, times in entries.items() if times > 1} == {}
+
+
+def test_every_public_name_has_one_entry_in_the_api_reference():
+    text = "".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES if page.startswith("docs/api/"))
+    entries = re.findall(r"^::: (\S+)$", text, flags=re.MULTILINE)
+    assert len(set(entries)) == len(entries)
+    assert [entry for entry in entries if not is_there(entry)] == []
+    kernels = {name if name in spectra.__all__ else f"kernels.{name}" for name in spectra.kernels.__all__}
+    public = {*spectra.__all__, *kernels, *(f"training.{name}" for name in spectra.training.__all__)}
+    assert {f"spectra.{name}" for name in public} <= set(entries)
+
+
+def test_the_site_has_every_page():
+    """One that is missing in the navigation is a warning of mkdocs; one that is in it and nowhere else is not."""
+    text = (ROOT / "scripts" / "site" / "mkdocs.yml").read_text(encoding="utf-8")
+    navigation = re.findall(r"[\w/]+\.md", str(yaml.safe_load(text)["nav"]))
+    pages = {page.removeprefix("docs/") for page in PAGES if page != "README.md"}
+    assert set(navigation) | {PUBLISHED_LATER.removeprefix("docs/")} >= pages
+    assert set(navigation) - pages <= {PUBLISHED_LATER.removeprefix("docs/")}
