@@ -21,6 +21,7 @@ Result = dict[str, Any]
 
 TITLES = {
     "analyze_warm": "`analyze`, weights in memory, warm",
+    "null": "every spectrum against noise, weights in memory, warm",
     "whole_process": "whole process, file to CSV",
     "import_time": "import",
     "histogram": "histogram with all moments",

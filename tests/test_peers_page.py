@@ -19,12 +19,15 @@ import numpy as np
 import pytest
 
 from spectra.cli import spectra as program
+from spectra.engine.backends import LapackBackend
 from spectra.engine.columns import spectral_columns
 from spectra.engine.compare_layer import shift_columns
 from spectra.engine.compare_vectors import Directions, overlap_columns
 from spectra.engine.entries import describe_entries
-from spectra.engine.esd import ESD
+from spectra.engine.esd import ESD, Fingers
+from spectra.engine.farms import farms_columns
 from spectra.engine.fitted import ALTERNATIVES, Sample, Trust, verdict_columns
+from spectra.engine.localised import NAMES
 from spectra.engine.null import _bulk_names, _null_names
 from spectra.engine.verdict import Alternative
 from spectra.kernels import PowerLawFit
@@ -101,7 +104,7 @@ def columns() -> frozenset[str]:
     one, three = np.asarray(1.0), np.asarray(3)
     fit = PowerLawFit(one * 2, one, one, one, n_tail=three, status=np.asarray(0))
     nothing = Sample(np.ones(0), np.ones(0, bool), 1.0)
-    esd = ESD(np.array([[3.0, 2.0, 1.0]]), np.array([0]), np.array([1e-9]), nothing, fit, "gram")
+    esd = ESD(np.array([[3.0, 2.0, 1.0]]), np.array([0]), np.array([1e-9]), nothing, fit, "gram", Fingers(1, 2.0))
     view: Any = SimpleNamespace(N=4)
     trust = Trust(0.5, (1.0, 2.0), (1.0, 2.0))
     layer = LayerResult("a", "dense", "", 0, (4, 3), "float32", "success", "")
@@ -110,6 +113,7 @@ def columns() -> frozenset[str]:
     found |= {"num_evals", *spectral_columns(esd, view), *describe_entries(np.arange(12.0)).columns}
     found |= set(verdict_columns(fit, dict.fromkeys(ALTERNATIVES, Alternative(0.0, 1.0, 0.0)), trust))
     found |= {*_bulk_names(None, 1.0), *_null_names(None, 1.0)}
+    found |= {*NAMES, *farms_columns(np.eye(4)[None, :, :3], LapackBackend({}))}
     found |= {*shift_columns(layer, layer), *overlap_columns(directions, directions)}
     source = (ROOT / "src/spectra/engine/compare_layer.py").read_text(encoding="utf-8")
     return frozenset(found | set(re.findall(r'"(delta_\w+|relative_change)":', source)))

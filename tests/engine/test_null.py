@@ -88,3 +88,17 @@ def test_matrices_without_a_bulk():
     assert ones["w1_rand_distance"] < 1e-4 and ones["ww_softrank"] == pytest.approx(1, rel=1e-4)
     assert [zero[name] for name in (*COLUMNS, *PERMUTED)] == [None] * 12
     assert found["ones"].status == found["zero"].status == "success"
+
+
+def test_a_bulk_that_is_a_line():
+    """Q so large that the Marchenko–Pastur law is a quarter of its place wide: spikes and σ as anywhere else."""
+    n = 60_000
+    noise = 0.1 * np.random.default_rng(1).standard_normal((n, M), dtype=np.float32)
+    u, v = (RNG.choice([-1.0, 1.0], size) / np.sqrt(size) for size in (n, M))
+    signal = noise + (2 * 0.1 * (n * M) ** 0.25 * np.outer(u, v)).astype(np.float32)
+    report = spectra.analyze({"noise.kernel": noise, "signal.kernel": signal}, null=True)
+    for name, spikes in (("noise", 0), ("signal", 1)):
+        m = report[name].metrics
+        assert m["num_spikes"] == spikes and m["rand_num_spikes"] == 0, name
+        assert m["sigma_mp"] == pytest.approx(0.1, rel=2e-3)
+        assert m["bulk_min"] < m["bulk_max"] < 1.27 * m["bulk_min"]

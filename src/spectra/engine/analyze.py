@@ -96,12 +96,13 @@ def analyze(
     fft_size
         Pixels a side of the image for ``conv="fft"``; as many as the kernel has, where that has more.
     fix_fingers
-        Leave the few largest eigenvalues that spoil a fit out of it: columns `num_fingers` and `raw_alpha`, which is alpha
-        with them. What is left out, and how to read this and the next two, is in `docs/measures.md`.
+        Leave the few largest eigenvalues that spoil a fit out of it: columns `num_fingers` and `raw_alpha`, the alpha
+        with them. `docs/metrics/power_law.md` tells what is left out, and how to read this and the next.
     farms
         Also estimate alpha over square windows of each matrix (FARMS), so that layers of other shapes compare.
     vectors
-        How many leading singular vectors of each matrix are measured for localisation; 0: none.
+        How many leading singular vectors of each matrix are measured for localisation (`docs/metrics/vectors.md`); 0:
+        none.
     base
         The model that the low-rank adapters of `model` change: rows for the weights before and after
         (`docs/adapters.md`).

@@ -76,7 +76,7 @@ def fit_without_fingers(
     Notes
     -----
     With n values in the tail, a gap g and the mean m of the others have g/m ~ F(2, 2n), so that the probability is
-    (1 + g/(n·m))^(−n). xmin is searched, which changes that a little: `docs/measures.md` has measured rates.
+    (1 + g/(n·m))^(−n). xmin is searched, which changes that a little: `docs/metrics/power_law.md` has measured rates.
     WeightWatcher's ``clip_xmax`` takes the first k from 2 to 9 whose alpha is smaller by 1 and asks neither whether the
     values stand out nor whether the fit is better.
 
