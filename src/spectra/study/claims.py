@@ -139,10 +139,17 @@ def _parts(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "n": len(part),
             "claimed_side": sum(cell["side"] == 1 for cell in part),
             "other_side": sum(cell["side"] == -1 for cell in part),
-            "median_effect": _rounded(float(np.median([cell["effect"]["mean"] for cell in part]))),
+            **_range_of_effects(part),
         }
         for (question, measure), part in found.items()
     ]
+
+
+def _range_of_effects(cells: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+    """The middle of the effects and both ends: what a verdict by sides does not tell."""
+    effects = np.array([cell["effect"]["mean"] for cell in cells])
+    ends = {"median_effect": np.median(effects), "least_effect": effects.min(), "most_effect": effects.max()}
+    return {name: _rounded(float(value)) for name, value in ends.items()}
 
 
 def _cells(findings: Sequence[Finding]) -> list[dict[str, Any]]:

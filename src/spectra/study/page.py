@@ -23,6 +23,17 @@ WORDS = {
 }
 """Verdicts in the sentences of the first screen."""
 
+EFFECTS = {
+    ("training effect", "kurtosis"): "excess kurtosis changes by {}, where a Laplace distribution has 3",
+    ("training effect", "near_zero_std"): "the share within 0.1 std changes by {}, where a Gaussian has 0.0797",
+    ("depth trend", "kurtosis"): "rank correlations with depth of {}",
+    ("depth trend", "near_zero_std"): "rank correlations with depth of {}",
+}
+"""How large it is, from the least of a cell's means to the most."""
+
+ROUNDING = 1e-12
+"""What a mean of exact opposites may miss 0 by."""
+
 
 def write_page(document: dict[str, Any], protocol: Protocol, records: Sequence[dict[str, Any]], page: Path) -> None:
     """Write the page, and its figures into ``figures`` beside it.
@@ -82,7 +93,11 @@ def answer(document: dict[str, Any]) -> list[str]:
 
     def told(question: str, measure: str) -> str:
         part = parts.get((question, measure))
-        return "was not tested" if part is None else f"{WORDS[part['verdict']]} ({_counts(part)})"
+        if part is None:
+            return "was not tested"
+        span = f"{_number(part['least_effect'])} to {_number(part['most_effect'])}"
+        counts = f"{part['claimed_side']} of {part['n']} cells for it, {part['other_side']} against"
+        return f"{WORDS[part['verdict']]} ({counts}; {EFFECTS[question, measure].format(span)})"
 
     others = "; ".join(f"{claim['id']} {claim['verdict']}" for claim in document["claims"] if claim["id"] != "C0")
     return [
@@ -95,10 +110,6 @@ def answer(document: dict[str, Any]) -> list[str]:
         f"near zero {told('depth trend', 'near_zero_std')}.",
         f"Of the claims with a paper behind them: {others}.",
     ]
-
-
-def _counts(part: dict[str, Any]) -> str:
-    return f"{part['claimed_side']} of {part['n']} cells for it, {part['other_side']} against"
 
 
 def _draw(document: dict[str, Any], protocol: Protocol, figures: Path, tables: Tables) -> list[Path]:
@@ -122,10 +133,12 @@ def _of(claim: str, figures: Sequence[str]) -> list[str]:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
+    if value is None:
+        return "–"
+    return f"{0 if abs(value) < ROUNDING else value:.3g}"
 
 
 def _interval(effect: dict[str, Any]) -> str:
     if effect["low"] is None:
         return _number(effect["mean"])
-    return f"{effect['mean']:.3g} [{effect['low']:.3g}, {effect['high']:.3g}]"
+    return f"{_number(effect['mean'])} [{_number(effect['low'])}, {_number(effect['high'])}]"

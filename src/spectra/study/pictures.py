@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,21 @@ MOST_ROWS = 40
 
 def draw_panels(panels: Sequence[Panel], path: Path) -> None:
     """Curves with the range over networks as a band."""
-    columns = min(3, len(panels))
+    columns = _columns(panels)
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(3.6 * columns, 2.7 * rows), layout="constrained")
+    width = 3.6 if columns <= 3 else 2.8
+    figure = Figure(figsize=(width * columns, 0.75 * width * rows), layout="constrained")
     for axes, panel in zip(figure.subplots(rows, columns, squeeze=False).ravel(), panels, strict=False):
         _panel(axes, panel)
     for axes in figure.axes[len(panels) :]:
         axes.remove()
     figure.savefig(path, dpi=110)
+
+
+def _columns(panels: Sequence[Panel]) -> int:
+    """A row for each quantity where there are equally many panels of each, else rows of three."""
+    counts = set(Counter(panel.ylabel for panel in panels).values())
+    return counts.pop() if len(counts) == 1 and 3 <= max(counts) <= 5 else min(3, len(panels))
 
 
 def _panel(axes: Axes, panel: Panel) -> None:
