@@ -10,7 +10,8 @@ on it, but does not tell how well both cores are used. Rows:
 - `idle`: what it costs to ask at each step, as a share of the time without;
 - `overhead`: both together at the default cadence, after one epoch of 468 steps and after ten, which is how long the
   study trains such networks;
-- `whole run`, with `--epochs`: the same directly, for a quiet machine;
+- `whole run`, with `--epochs`: the same directly, for a quiet machine, in a scan and as a callback of a loop in Python
+  that calls a jitted step;
 - `compile`: what the first call takes longer.
 """
 
@@ -18,7 +19,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -29,7 +31,7 @@ from support.question import Question, answer
 from support.timing import timed
 
 from spectra.study.models import MLP
-from spectra.training import DEFAULT_METRICS, Recorder, Schedule, one_blas_thread, select
+from spectra.training import DEFAULT_METRICS, Recorder, Schedule, Tracker, one_blas_thread, select
 
 PIXELS, BATCH, WIDTH = 784, 128, 256
 STEPS, EPOCH = 117, 468
@@ -77,10 +79,13 @@ def network(question: Question, depth: int, blocks: int) -> None:
             )
     question.figure(f"{name}: compile", runs["once"].compiled - runs["plain"].compiled, "s of CPU time")
     if question.options.epochs:
-        whole_run(question, name, [Run(graphdef, params, recorder) for recorder in (None, Recorder(selection))])
+        scans = [Run(graphdef, params, recorder) for recorder in (None, Recorder(selection))]
+        whole_run(question, f"{name}: whole run in a scan", scans)
+        trackers = (None, Tracker(Recorder(selection), [], "params"))
+        whole_run(question, f"{name}: whole run, callback", [Loop(graphdef, params, tracker) for tracker in trackers])
 
 
-def whole_run(question: Question, name: str, runs: list[Run]) -> None:
+def whole_run(question: Question, work: str, runs: Sequence[Run | Loop]) -> None:
     """The overhead directly: blocks of both runs in turn, to the end."""
     steps = question.options.epochs * EPOCH
     for _ in range(steps // STEPS):
@@ -90,13 +95,41 @@ def whole_run(question: Question, name: str, runs: list[Run]) -> None:
         plain, tracked = (sum(run.seconds[clock]) for run in runs)
         share = tracked / plain - 1
         details = {"plain_seconds": plain, "tracked_seconds": tracked}
-        question.figure(
-            f"{name}: whole run of {steps} steps, {clock} time", share, "of the training time", LIMIT, **details
-        )
+        question.figure(f"{work}, {steps} steps, {clock} time", share, "of the training time", LIMIT, **details)
+
+
+class Loop:
+    """A training run, block by block, step by step in Python."""
+
+    def __init__(self, graphdef: Any, params: Any, tracker: Tracker | None) -> None:
+        self._x = jax.random.uniform(jax.random.key(0), (STEPS, BATCH, PIXELS))
+        self._y = jax.random.randint(jax.random.key(1), (STEPS, BATCH), 0, 10)
+        self._params, self._state = jax.tree.map(jnp.copy, (params, OPTIMISER.init(params)))
+        self._tracker, self._number = tracker, 0
+        self.seconds: dict[str, list[float]] = {"wall": [], "CPU": []}
+        self._step = jax.jit(partial(train_step, graphdef), donate_argnums=(0, 1))
+        self._step = self._step.lower(self._params, self._state, self._x[0], self._y[0]).compile()
+        if tracker is not None:
+            tracker.record(2**31 - 1, params)  # compiles
+
+    def block(self) -> None:
+        """Train on and keep the times."""
+        start = time.process_time()
+        wall, _ = timed(self._steps)
+        self.seconds["CPU"].append(time.process_time() - start)
+        self.seconds["wall"].append(wall)
+
+    def _steps(self) -> Any:
+        for x, y in zip(self._x, self._y, strict=True):
+            if self._tracker is not None:
+                self._tracker(self._number, self._params)
+            self._params, self._state = self._step(self._params, self._state, x, y)
+            self._number += 1
+        return self._params
 
 
 class Run:
-    """A training run, block by block."""
+    """A training run, block by block, each a scan."""
 
     def __init__(self, graphdef: Any, params: Any, recorder: Recorder | None) -> None:
         x = jax.random.uniform(jax.random.key(0), (STEPS * BATCH, PIXELS))
@@ -118,25 +151,31 @@ class Run:
         self._number += 1
 
 
+def train_step(graphdef: Any, params: Any, opt_state: Any, x: jax.Array, y: jax.Array) -> tuple[Any, Any]:
+    """Cross-entropy and one step of the optimiser."""
+
+    def loss(params: Any) -> jax.Array:
+        return optax.softmax_cross_entropy_with_integer_labels(nnx.merge(graphdef, params)(x), y).mean()
+
+    updates, opt_state = OPTIMISER.update(jax.grad(loss)(params), opt_state, params)
+    return optax.apply_updates(params, updates), opt_state
+
+
 def block_of(graphdef: Any, recorder: Recorder | None) -> Callable[..., Any]:
     """117 steps on shuffled batches."""
-
-    def loss(params: Any, x: jax.Array, y: jax.Array) -> jax.Array:
-        return optax.softmax_cross_entropy_with_integer_labels(nnx.merge(graphdef, params)(x), y).mean()
 
     def block(carry: Any, number: Any, x: jax.Array, y: jax.Array) -> Any:
         order = jax.random.permutation(jax.random.fold_in(jax.random.key(2), number), len(y))
 
-        def train_step(carry: Any, batch: Any) -> tuple[Any, None]:
+        def step(carry: Any, batch: Any) -> tuple[Any, None]:
             params, opt_state, records = carry
-            step, rows = batch
+            number, rows = batch
             if recorder is not None:
-                records = recorder.update(records, params, step)
-            updates, opt_state = OPTIMISER.update(jax.grad(loss)(params, x[rows], y[rows]), opt_state, params)
-            return (optax.apply_updates(params, updates), opt_state, records), None
+                records = recorder.update(records, params, number)
+            return (*train_step(graphdef, params, opt_state, x[rows], y[rows]), records), None
 
         batches = (number * STEPS + jnp.arange(STEPS), order.reshape(STEPS, BATCH))
-        return jax.lax.scan(train_step, carry, batches)[0]
+        return jax.lax.scan(step, carry, batches)[0]
 
     return block
 
