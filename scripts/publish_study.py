@@ -13,7 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from spectra.study.page import render_page, verdict_table
+from spectra.study.page import caveat, render_page, verdict_table
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 README = DOCS.parent / "README.md"
@@ -23,12 +23,13 @@ START, END = "<!-- verdicts:start -->\n", "\n<!-- verdicts:end -->"
 def main(run: Path) -> None:
     """Copy and render."""
     document = json.loads((run / "claims.json").read_text(encoding="utf-8"))
-    if document["protocol"]["name"] != "published":
-        sys.exit(f"{run}: holds a {document['protocol']['name']} study, whose verdicts are not to be published")
+    if why := caveat(document):
+        sys.exit(f"{run}: {why}")
     study = DOCS / "study"
     for name in ("claims.json", "networks.parquet", "layers.parquet", "curves.parquet"):
         shutil.copyfile(run / name, study / name)
-    shutil.copytree(run / "figures", study / "figures", dirs_exist_ok=True)
+    shutil.rmtree(study / "figures", ignore_errors=True)
+    shutil.copytree(run / "figures", study / "figures")
     figures = sorted(path.relative_to(DOCS).as_posix() for path in (study / "figures").glob("*.png"))
     (DOCS / "claims.md").write_text(render_page(document, figures, "study/protocol.md"), encoding="utf-8")
     before, rest = README.read_text(encoding="utf-8").split(START)

@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
         _complain("interrupted")
         return 1
     except MemoryError:
-        _complain("out of memory; choose fewer layers with --layers or free some memory")
+        _complain("out of memory; free some, or do less at a time: fewer --layers to analyze, fewer --jobs to study")
         return 1
     except Exception as error:
         if os.environ.get("SPECTRA_DEBUG"):

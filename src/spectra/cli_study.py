@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,15 +75,16 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
         yield _tell
         return
     from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    # Rich's own estimate knows the last half minute only, in which no network may end.
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=None)
 
         def show(progress: Progress) -> None:
-            text = f"{progress.networks}/{progress.of} networks {progress.name[:40]}"
+            text = f"{progress.networks}/{progress.of} networks{_left(progress)} {progress.name[:40]}"
             bar.update(task, total=progress.total or 1, completed=progress.done, description=text)
 
         yield show
@@ -91,5 +93,9 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
 def _tell(progress: Progress) -> None:
     if progress.name:
         share = progress.done / (progress.total or 1)
-        line = f"spectra: {progress.networks}/{progress.of} networks, {share:.0%}: {progress.name} {progress.status}"
-        print(line, file=sys.stderr, flush=True)
+        counts = f"{progress.networks}/{progress.of} networks, {share:.0%}{_left(progress)}"
+        print(f"spectra: {counts}: {progress.name} {progress.status}", file=sys.stderr, flush=True)
+
+
+def _left(progress: Progress) -> str:
+    return "" if progress.left is None else f", {timedelta(seconds=round(progress.left))} left"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ def header(*shape: int) -> bytes:
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Data sets of a few images, in the place of 70,000."""
     monkeypatch.setattr(idx, "PARTS", {"train": 3, "t10k": 2})
+    monkeypatch.setattr(idx, "LABELS", {"train": zlib.crc32(bytes(range(3))), "t10k": zlib.crc32(bytes(range(2)))})
 
 
 def write_set(place: Path, suffix: str = "") -> None:
@@ -54,6 +56,7 @@ def test_files_are_read_as_they_are_and_compressed(tmp_path: Path, few: None, su
         ("train-images-idx3-ubyte", header(3, 27, 28) + bytes(3 * 27 * 28), r"\(3, 27, 28\)"),
         ("t10k-labels-idx1-ubyte", header(3) + bytes(3), r"labels of shape \(3,\)"),
         ("t10k-labels-idx1-ubyte", header(2) + b"\x00\x0a", "label of 10"),
+        ("t10k-labels-idx1-ubyte", header(2) + b"\x00\x02", "other labels than Fashion-MNIST"),
         ("t10k-labels-idx1-ubyte", gzip.compress(header(2) + bytes(2), mtime=0)[:-9], "cannot be read"),
     ],
 )

@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from spectra.cli import run as program
 from spectra.errors import InputError
 from spectra.study import workers
 from spectra.study.claims import CLAIMS
 from spectra.study.experiments import NAMES, experiment
-from spectra.study.findings import SPARSE_AND_HEAVY, Tables
+from spectra.study.experiments.depth import ladders
+from spectra.study.findings import SPARSE_AND_HEAVY, Measure, Tables, contrast
 from spectra.study.known import known_answers
-from spectra.study.page import render_page, verdict_table
+from spectra.study.page import caveat, missed, render_page, verdict_table
 from spectra.study.protocol import PUBLISHED, QUICK, Protocol
 from spectra.study.publish import publish
 from spectra.study.run import networks, run_study
@@ -64,8 +66,23 @@ def test_the_same_call_reads_what_is_done_and_the_same_seed_gives_the_same_numbe
     monkeypatch.undo()
     name = records[0]["name"]
     (out / "networks" / f"{name}.json").write_text("{")  # as a crash of the disk may leave it
+    other = records[1]["name"]
+    (out / "networks" / f"{other}.json").write_text("null")
     (again,) = [record for record in run_study(["depth"], TINY, out, jobs=0) if record["name"] == name]
     assert (again["layers"], again["status"]) == (records[0]["layers"], records[0]["status"])
+
+
+def test_the_program_publishes_what_is_there_and_says_what_it_is_not(
+    run: tuple[Path, list[dict]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    out, _ = run
+    monkeypatch.setattr("spectra.study.run.choose_protocol", lambda quick, seeds: TINY)
+    monkeypatch.setattr("spectra.study.publish.known_answers", lambda: known_answers(runs=10))
+    monkeypatch.setattr("spectra.cache.use_compilation_cache", lambda: None)
+    assert program(["study", "depth", "--quick", "--out", str(out), "--jobs", "0"]) == 0
+    told = capsys.readouterr().out
+    assert "C0" in told and "not the published verdicts" in told
+    assert (out / "claims.md").exists()
 
 
 def test_a_directory_of_another_study_is_refused(run: tuple[Path, list[dict]]):
@@ -184,10 +201,33 @@ def test_the_published_page_is_generated_from_the_published_claims():
     assert verdict_table(document, "docs/claims.md") in README.read_text(encoding="utf-8")
 
 
+def test_what_keeps_verdicts_from_being_published(document: dict):
+    whole = document | {"protocol": document["protocol"] | {"name": "published", "seeds": 5}}
+    whole |= {"experiments": list(NAMES), "networks": {"learned": 4}}
+    assert caveat(whole) == ""
+    assert "quick" in caveat(document)
+    assert "Only 2 networks" in caveat(whole | {"protocol": whole["protocol"] | {"seeds": 2}})
+    assert "Without controls" in caveat(whole | {"experiments": list(NAMES[:-1])})
+    assert "1 networks failed" in caveat(whole | {"networks": {"failed": 1}})
+    control = {"name": "positive control", "claimed_side": 0}
+    assert missed(document) == []
+    assert missed(document | {"controls": [control]}) == ["positive control"]
+    assert missed(document | {"controls": [control | {"claimed_side": 1}]}) == []
+
+
+def test_a_contrast_knows_what_it_was_at_initialisation(run: tuple[Path, list[dict]]):
+    _, records = run
+    relu, tanh = next(ladder[0] for ladder in ladders(TINY)), ladders(TINY)[1][0]
+    found = contrast("C2", relu, tanh, Measure("kurtosis", 1), Tables(records))
+    assert found is not None and found.before is not None and found.learning is not None
+    assert found.effect.mean == pytest.approx(found.before.mean + found.learning.mean)
+    assert found.before.mean == pytest.approx(0, abs=1e-6)  # the same weights, but for their scale
+    assert found.cell["minus"] == "tanh"
+
+
 @pytest.mark.parametrize("protocol", [PUBLISHED, QUICK], ids=lambda p: p.name)
 def test_every_network_of_the_protocols_can_be_built(protocol: Protocol):
     specs = networks(NAMES, protocol)
-    assert len({spec.name for spec in specs}) == len(specs)
     assert {spec.seed for spec in specs} == set(range(protocol.seeds))
     assert all(spec.config.schedule == "cosine" for spec in specs)
     assert all(experiment(name).specs(protocol) for name in NAMES)

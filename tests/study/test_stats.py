@@ -97,6 +97,12 @@ def test_sides(low: float, high: float, p: float, claimed: int, expected: int):
     assert side(Effect(0.5, low, high, p, 5), p, claimed) == expected
 
 
+def test_equal_effects_have_the_p_of_a_sign_test():
+    assert mean_effect([0.25] * 5, 0).p == 2 * 0.5**5
+    assert mean_effect([0.25, 0.25], 0).p == 0.5
+    assert mean_effect([0.0] * 5, 0).p == 1
+
+
 def test_a_claim_without_a_direction_is_refused():
     with pytest.raises(InputError, match="claimed side"):
         side(Effect(0.5, 0.1, 0.9, 0.01, 5), 0.01, 0)

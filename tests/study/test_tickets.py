@@ -27,7 +27,7 @@ def data() -> Dataset:
 def tickets(data: Dataset) -> list[dict]:
     curves: list[dict] = []
     patch = pytest.MonkeyPatch()
-    patch.setitem(lottery.DENSITY, "lottery", 0.5)
+    patch.setitem(lottery.ROUNDS, "lottery", 4)
     patch.setattr(lottery, "measured", lambda *args, **options: [])
     lottery.draw_tickets(SPEC, initial_network(SPEC, data), data, [], curves)
     patch.undo()
@@ -47,7 +47,27 @@ def test_every_kind_of_ticket_is_drawn_at_the_same_density(tickets: list[dict]):
     assert [number for kind, number in found if kind == "winning"] == [0, 1, 2, 3, 4]
     for number in (1, 4):
         assert found["fresh", number] == found["random", number] == found["winning", number]
-    assert all(0 < row["best_step"] <= 8 for row in tickets if row["what"] == "ticket")
+    rows = [row for row in tickets if row["what"] == "ticket"]
+    assert all(0 < row["best_step"] <= 8 for row in rows)
+    for row in rows:
+        if row["best_step"] == 8:  # two epochs of four batches: the last step
+            assert row["best_test_accuracy"] == pytest.approx(row["test_accuracy"], abs=1e-6)
+
+
+def test_a_ticket_that_diverges_is_the_last(data: Dataset, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lottery, "measured", lambda *args, **options: [])
+    whole = lottery.train
+
+    def diverging(model, data, config, *, masks, **options):
+        result = whole(model, data, config, masks=masks, **options)
+        pruned = any(not mask.all() for mask in masks.values())
+        return result._replace(diverged=True) if pruned else result
+
+    monkeypatch.setattr(lottery, "train", diverging)
+    curves: list[dict] = []
+    dense = lottery.draw_tickets(SPEC, initial_network(SPEC, data), data, [], curves)
+    assert not dense.diverged
+    assert {row["round"] for row in curves} == {0, 1}
 
 
 def test_pruned_weights_stay_zero_and_the_others_begin_where_they_began(data: Dataset):

@@ -73,6 +73,14 @@ def test_the_tracker_takes_the_records_of_every_member_and_tells_what_was_lost(p
     assert set(frame[frame.status == "failed"].warning) == {"NaN or infinite entries"}
 
 
+def test_a_second_loop_with_the_same_tracker_is_collected_too():
+    tracker = track(params_at(0.0), metrics=METRICS, schedule=1, capacity=4)
+    for run in (1.0, 2.0):
+        values = np.full((4, 2, 2), run)
+        tracker.collect(Records(np.array([0, 1, 2, -1]), values, np.ones((4, 2), bool), np.int32(3)))
+    assert tracker.to_pandas()["std"].tolist() == [1.0] * 6 + [2.0] * 6
+
+
 def test_collecting_in_between_loses_nothing():
     tracker = track(params_at(0.0), metrics=METRICS, schedule=1, capacity=4)
     ring = Records(np.full(4, -1), np.zeros((4, 2, 2)), np.ones((4, 2), bool), np.int32(0))

@@ -79,6 +79,14 @@ def test_an_nnx_loop_into_memory_parquet_tensorboard_and_a_function(tmp_path: Pa
     }
 
 
+def test_tensorboard_tells_networks_side_by_side_apart(tmp_path: Path):
+    board = TensorBoard(tmp_path / "board")
+    about = {"step": 3, "name": "dense", "kind": "dense", "role": "hidden", "depth": 0, "status": "success"}
+    board.write([about | {"model": f"run[{i}]", "warning": "", "std": float(i)} for i in range(2)])
+    board.close()
+    assert [scalars(tmp_path / "board", f"run_{i}_/dense/std") for i in range(2)] == [{3: 0.0}, {3: 1.0}]
+
+
 def scalars(directory: Path, tag: str) -> dict[int, float]:
     """Read back what a TensorBoard log holds: records of length, checksum, event, checksum."""
     from tensorboardX.proto.event_pb2 import Event

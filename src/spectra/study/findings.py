@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -54,7 +54,7 @@ class Finding:
     Attributes
     ----------
     claim
-        Its id; ``paper`` claims are what the cited paper itself reports.
+        Its id, ``C0 paper`` for what the cited paper itself reports, or the name of a control.
     question, measure, claimed
         What is asked of what, and the sign that the claim expects.
     cell
@@ -119,14 +119,17 @@ def value(row: Row, measure: str) -> float:
     return math.log10(found) if measure in LOGARITHMIC else float(found)
 
 
-def groups(rows: Sequence[Row], measure: str) -> list[list[float]]:
+def groups(rows: Sequence[Row], measure: str, ends: bool = False) -> list[list[float]]:
     """The measure by layer, from first to last, for each group of comparable layers.
 
-    Weights compare within a role, without first and last layer; signals compare over all hidden layers.
+    Weights compare within a role, without first and last layer; signals compare over all hidden layers. With `ends`
+    first and last count too, though they have other shapes, if all layers between them have one role.
     """
     if measure.startswith(("activation_", "gradient_")):
         return [[value(row, measure) for row in rows if measure in row]]
     roles = {row["role"]: None for row in rows if row["role"] not in ("input", "output")}
+    if ends:
+        return [[value(row, measure) for row in rows]] if len(roles) == 1 else []
     return [[value(row, measure) for row in rows if row["role"] == role] for role in roles]
 
 
@@ -136,19 +139,22 @@ def level(rows: Sequence[Row], measure: str) -> float:
     return float(np.mean(found)) if found else float("nan")
 
 
-def trend(claim: str, cell: Cell, measure: Measure, tables: Tables, part: str = "w") -> Finding | None:
+def trend(
+    claim: str, cell: Cell, measure: Measure, tables: Tables, part: str = "w", ends: bool = False
+) -> Finding | None:
     """Whether the measure changes with depth within the networks of a cell; None where no network can tell."""
     specs = [spec for spec in cell.specs if tables.learned(spec)]
-    after = [groups(tables.rows(spec, part=part), measure.name) for spec in specs]
+    after = [groups(tables.rows(spec, part=part), measure.name, ends) for spec in specs]
     effect = depth_trend(after, SEED)
     if effect.n == 0:
         return None
-    start = [groups(tables.rows(spec, "initial", part), measure.name) for spec in specs]
+    start = [groups(tables.rows(spec, "initial", part), measure.name, ends) for spec in specs]
     before = depth_trend(start, SEED)
     pairs = [(network_rho(a), network_rho(b)) for a, b in zip(after, start, strict=True)]
     learning = mean_effect([a - b for a, b in pairs], SEED)
     values = tuple(a for a, _ in pairs if np.isfinite(a))
-    return Finding(claim, "depth trend", *measure, cell.labels, effect, before, learning, values)
+    labels = cell.labels | ({"layers": "all"} if ends else {})
+    return Finding(claim, "depth trend", *measure, labels, effect, before, learning, values)
 
 
 def training_effect(claim: str, cell: Cell, measure: Measure, tables: Tables) -> Finding | None:
@@ -187,18 +193,35 @@ def contrast(
     moment: str = "end",
     number: Callable[[Sequence[Row], str], float] = level,
 ) -> Finding | None:
-    """The measure of a cell minus that of another, seed by seed."""
-    pairs = [(a, b) for a in cell.specs for b in other.specs if a.seed == b.seed]
-    values = [
-        number(tables.rows(a, moment, part), measure.name) - number(tables.rows(b, moment), measure.name)
-        for a, b in pairs
-        if tables.learned(a) and tables.learned(b)
+    """The measure of a cell minus that of another, seed by seed; at the end also what it was at initialisation."""
+    pairs = [
+        (a, b) for a in cell.specs for b in other.specs if a.seed == b.seed and tables.learned(a) and tables.learned(b)
     ]
-    known = tuple(x for x in values if np.isfinite(x))
-    if not known:
+
+    def differences(when: str) -> np.ndarray:
+        return np.array(
+            [
+                number(tables.rows(a, when, part), measure.name) - number(tables.rows(b, when), measure.name)
+                for a, b in pairs
+            ]
+        )
+
+    after = differences(moment)
+    known = np.isfinite(after)
+    if not known.any():
         return None
-    labels = cell.labels | {"minus": " ".join(str(x) for k, x in other.labels.items() if cell.labels.get(k) != x)}
-    return Finding(claim, "contrast", *measure, labels, mean_effect(known, SEED), values=known)
+    minus = " ".join(_in_words(k, x) for k, x in other.labels.items() if cell.labels.get(k) != x)
+    effect = mean_effect(after[known], SEED)
+    found = Finding(claim, "contrast", *measure, cell.labels | {"minus": minus}, effect, values=tuple(after[known]))
+    if moment != "end":
+        return found
+    start = differences("initial")[known]
+    return replace(found, before=mean_effect(start, SEED), learning=mean_effect(after[known] - start, SEED))
+
+
+def _in_words(name: str, label: Any) -> str:
+    """A label as it reads without its name: what it lacks is named."""
+    return f"without {name}" if label in (0, "none") else str(label)
 
 
 def more_depth(claim: str, cells: Sequence[Cell], measure: Measure, tables: Tables) -> Finding | None:

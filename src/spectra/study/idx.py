@@ -16,6 +16,9 @@ PLACES = (Path("/usr/share/datasets/fashion-mnist"), Path("/usr/share/dataset/fa
 """Where Debian's package ``dataset-fashion-mnist`` puts the files."""
 
 PARTS = {"train": 60_000, "t10k": 10_000}
+LABELS = {"train": 0x2ED6E46A, "t10k": 0x242BC73F}
+"""CRC-32 of the labels: MNIST and its other kin have files of the same names and shapes."""
+
 SIDE = 28
 
 
@@ -50,6 +53,8 @@ def load_fashion_mnist(directory: str | Path | None = None) -> Dataset:
             )
         if labels.max() > 9:
             raise InputError(f"{place}: {part} has a label of {labels.max()}; Fashion-MNIST has classes 0 to 9")
+        if zlib.crc32(labels.tobytes()) != LABELS[part]:
+            raise InputError(f"{place}: {part} has other labels than Fashion-MNIST, as MNIST has: give its own files")
         arrays += [(images.reshape(count, -1) / 255).astype(np.float32), labels.astype(np.int32)]
     return Dataset(*arrays)
 

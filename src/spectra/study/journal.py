@@ -55,9 +55,9 @@ class Journal:
         for path in sorted((self.directory / RECORDS).glob("*.json")):
             try:
                 record = json.loads(path.read_text(encoding="utf-8"))
-                if record["status"] != "failed":
+                if record["status"] != "failed" and {"spec", "result", "layers", "curves"} <= record.keys():
                     found[record["name"]] = record
-            except (OSError, ValueError, KeyError):
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 continue  # damaged, and made anew
         return found
 

@@ -12,7 +12,7 @@ import numpy as np
 from spectra.study.data import Dataset
 from spectra.study.measures import Row, measure_signals, measure_weights
 from spectra.study.models import Network, calibrating
-from spectra.study.spec import LEARNED, Spec
+from spectra.study.spec import LEARNED, PLATEAU, Spec
 from spectra.study.train import TrainResult, train
 
 Record: TypeAlias = dict[str, Any]
@@ -111,7 +111,10 @@ def fate(result: TrainResult) -> tuple[str, str]:
         return "diverged", f"training loss {result.history[-1].train_loss:.3g} after {result.steps} steps"
     if result.train_accuracy < LEARNED:
         return "not learned", f"accuracy {result.train_accuracy:.3f} in training, less than {LEARNED}"
-    return "learned", "" if result.converged else "no plateau: the training loss still moved by more than 0.02 nats"
+    return (
+        "learned",
+        "" if result.converged else f"no plateau: the training loss still moved by more than {PLATEAU} nats",
+    )
 
 
 def described(result: TrainResult) -> Row:

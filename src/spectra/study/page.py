@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from spectra.errors import OutputError
-from spectra.study.experiments import experiment
+from spectra.study.experiments import NAMES, experiment
 from spectra.study.findings import Tables
 from spectra.study.panels import Panel
 from spectra.study.pictures import draw_cells, draw_panels, label
-from spectra.study.protocol import Protocol
+from spectra.study.protocol import PUBLISHED, Protocol
 
 WORDS = {
     "supported": "holds",
@@ -71,8 +71,31 @@ def render_page(document: dict[str, Any], figures: Sequence[str], protocol_page:
         document | {"claims": claims},
         answer=answer(document),
         table=verdict_table(document),
+        caveat=caveat(document),
+        missed=missed(document),
         protocol_page=protocol_page,
     )
+
+
+def caveat(document: dict[str, Any]) -> str:
+    """Why the verdicts are not those to publish, if there is a reason."""
+    protocol, missing = document["protocol"], [name for name in NAMES if name not in document["experiments"]]
+    if protocol["name"] != PUBLISHED.name:
+        return "A quick run on small networks: these are not the published verdicts."
+    if protocol["seeds"] < PUBLISHED.seeds:
+        return f"Only {protocol['seeds']} networks a cell: these are not the published verdicts."
+    if missing:
+        return f"Without {', '.join(missing)}: these are not the published verdicts."
+    if failed := document["networks"].get("failed"):
+        return f"{failed} networks failed: these are not the published verdicts."
+    return ""
+
+
+def missed(document: dict[str, Any]) -> list[str]:
+    """Known answers that were not found; with any of them no verdict can be trusted."""
+    found = [known["name"] for known in document["known_answers"] if not known["holds"]]
+    controls = [control for control in document["controls"] if control["name"] == "positive control"]
+    return found + [control["name"] for control in controls if control["claimed_side"] == 0]
 
 
 def verdict_table(document: dict[str, Any], page: str = "") -> str:

@@ -92,6 +92,8 @@ def print_verdicts(document: Document, console: Console) -> None:
     from rich import box
     from rich.table import Table
 
+    from spectra.study.page import caveat, missed
+
     table = Table(
         "", "claim", "verdict", "cells for, against, all", box=box.HEAVY_HEAD if console.is_terminal else None
     )
@@ -99,8 +101,7 @@ def print_verdicts(document: Document, console: Console) -> None:
         counts = f"{claim['claimed_side']}, {claim['other_side']}, {claim['n']}"
         table.add_row(claim["id"], claim["statement"], claim["verdict"], counts)
     console.print(table)
-    if document["protocol"]["name"] != "published":
-        console.print("A quick run on small networks: these are not the published verdicts.")
-    broken = [known["name"] for known in document["known_answers"] if not known["holds"]]
-    if broken:
+    if why := caveat(document):
+        console.print(why)
+    if broken := missed(document):
         console.print(f"Known answers were missed, so trust no verdict: {'; '.join(broken)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -12,15 +13,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spectra.errors import InputError
-from spectra.study.experiments import NAMES, experiment
+from spectra.study.experiments import NAMES, experiment, lottery, pruning, rectifier
 from spectra.study.journal import Journal
+from spectra.study.network import PROBED
 from spectra.study.protocol import PUBLISHED, QUICK, Protocol
-from spectra.study.spec import Spec
+from spectra.study.spec import LEARNED, PLATEAU, Spec
 from spectra.study.workers import run_all
 
 
 class Progress(NamedTuple):
-    """How far the study is, in units of cost; `name` and `status` of the network that is done."""
+    """How far the study is, in units of cost; `name` and `status` of the network that is done.
+
+    `left` are the seconds that the rest will take at the pace so far; None until there is one.
+    """
 
     done: float
     total: float
@@ -28,6 +33,7 @@ class Progress(NamedTuple):
     of: int
     name: str
     status: str
+    left: float | None
 
 
 def choose_protocol(quick: bool, seeds: int | None) -> Protocol:
@@ -43,11 +49,16 @@ def networks(names: Sequence[str], protocol: Protocol) -> list[Spec]:
     ------
     InputError
         For an experiment that does not exist.
+    RuntimeError
+        If two networks had one name, and so one record.
     """
     for name in names:
         if name not in NAMES:
             raise InputError(f"experiment {name!r} is unknown: choose among {', '.join(NAMES)}")
-    found = {spec.name: spec for name in names for spec in experiment(name).specs(protocol)}
+    asked = [spec for name in names for spec in experiment(name).specs(protocol)]
+    found = {spec.name: spec for spec in asked}
+    if len(found) < len(set(asked)):
+        raise RuntimeError("two different networks have one name: lengthen the checksum in Spec.name")
     programs = {spec.program: None for spec in found.values()}
     return [spec for program in programs for spec in found.values() if spec.program == program]
 
@@ -88,15 +99,17 @@ def run_study(
     left = [spec for spec in specs if spec.name not in records]
     total, done = sum(spec.cost for spec in specs), sum(spec.cost for spec in specs if spec.name in records)
     costs = {spec.name: spec.cost for spec in specs}
+    start, before = time.monotonic(), done
     if progress is not None:
-        progress(Progress(done, total, len(records), len(specs), "", ""))
+        progress(Progress(done, total, len(records), len(specs), "", "", None))
     for record in run_all(left, data, usual_jobs() if jobs is None else jobs):
         record = without_nan(record)
         journal.add(record)
         records[record["name"]] = record
         done += costs[record["name"]]
         if progress is not None:
-            progress(Progress(done, total, len(records), len(specs), record["name"], record["status"]))
+            seconds = (time.monotonic() - start) * (total - done) / (done - before)
+            progress(Progress(done, total, len(records), len(specs), record["name"], record["status"], seconds))
     return [records[spec.name] for spec in specs]
 
 
@@ -104,13 +117,26 @@ def usual_jobs() -> int:
     """One process a core on CPUs; on an accelerator, which processes do not share, none beside this one."""
     import jax
 
-    return len(os.sched_getaffinity(0)) if jax.default_backend() == "cpu" else 0
+    if jax.default_backend() != "cpu":
+        return 0
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def identity(protocol: Protocol) -> dict[str, Any]:
     """What decides the numbers of a study, as the run directory keeps it."""
     packages = ("spectra-jax", "jax", "flax", "optax", "numpy")
-    return {"protocol": asdict(protocol), "versions": {name: version(name) for name in packages}}
+    constants = {
+        "learned": LEARNED,
+        "plateau": PLATEAU,
+        "probed": PROBED,
+        "penalty": rectifier.PENALTY,
+        "rounds": lottery.ROUNDS,
+        "pruned": lottery.PRUNED,
+        "densities": pruning.DENSITIES,
+        "quality": pruning.QUALITY,
+    }
+    versions = {name: version(name) for name in packages}
+    return {"protocol": asdict(protocol), "constants": constants, "versions": versions}
 
 
 def without_nan(value: Any) -> Any:

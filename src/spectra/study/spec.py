@@ -24,6 +24,9 @@ Method = Literal["train", "lottery", "global lottery", "pruning"]
 LEARNED = 0.8
 """A network below this accuracy in training has not learned and stays out of the verdict."""
 
+PLATEAU = 0.02
+"""Nats by which the training loss of a converged network moves at most over its last epoch."""
+
 LENET = (300, 100)
 """Hidden units of LeNet-300-100."""
 
@@ -119,7 +122,7 @@ class Spec:
             schedule="cosine",
             l1=self.l1,
             target_accuracy=LEARNED,
-            tolerance=0.02,
+            tolerance=PLATEAU,
             patience=1,
             evaluate_every=max(5, self.epochs),
         )

@@ -97,13 +97,15 @@ def _permuted(group: Sequence[float], rng: np.random.Generator) -> np.ndarray:
 def mean_effect(values: Iterable[float], seed: int) -> Effect:
     """Mean of one number a network, such as a paired difference: bootstrap interval, and p of the one-sample t-test.
 
-    Missing values do not count. A single value has neither interval nor p.
+    Missing values do not count. A single value has neither interval nor p. Equal values have no spread for a t-test,
+    and p of the sign test.
     """
     x = np.array([value for value in values if value is not None and np.isfinite(value)], float)
     if x.size < 2:
         return Effect(float(x.mean()) if x.size else np.nan, np.nan, np.nan, np.nan, x.size)
     if np.ptp(x) == 0:
-        return Effect(float(x[0]), float(x[0]), float(x[0]), float(x[0] == 0), x.size)
+        p = 1.0 if x[0] == 0 else 2 * 0.5**x.size
+        return Effect(float(x[0]), float(x[0]), float(x[0]), p, x.size)
     return Effect(float(x.mean()), *interval(x, seed), float(stats.ttest_1samp(x, 0).pvalue), x.size)
 
 

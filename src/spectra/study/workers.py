@@ -68,7 +68,12 @@ class _Worker:
         if choice is not None:
             pending.remove(choice)
             self.program = choice.program
-            self.connection.send(choice)
+            try:
+                self.connection.send(choice)
+            except OSError:  # it was killed after its last record
+                self.process.join()
+                self.process, self.connection = _started(self.directory, self.alone)
+                self.connection.send(choice)
 
     def record(self) -> dict[str, Any]:
         """The record of its network; if the process is dead, what is known, and a new process in its place."""

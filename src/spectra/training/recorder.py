@@ -16,7 +16,7 @@ from spectra.training.schedule import LOGARITHMIC, Schedule
 from spectra.training.selection import Selection
 
 CAPACITY = 128
-"""More than the logarithmic schedule ever needs."""
+"""More than the default schedule ever needs."""
 
 
 class Records(NamedTuple):

@@ -109,9 +109,11 @@ class TensorBoard:
     def write(self, rows: Sequence[Row]) -> None:
         """Add the scalars of one step."""
         for row in rows:
+            # Networks side by side under vmap are label[0], label[1], …, and have the same layers.
+            layer = f"{row['model']}/{row['name']}" if str(row["model"]).endswith("]") else row["name"]
             for metric, value in row.items():
                 if metric not in ABOUT_LAYER and isinstance(value, float) and math.isfinite(value):
-                    self._writer.add_scalar(f"{row['name']}/{metric}", value, row["step"])
+                    self._writer.add_scalar(f"{layer}/{metric}", value, row["step"])
 
     def close(self) -> None:
         """Write what is left."""

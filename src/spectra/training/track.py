@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 
 from spectra.errors import InputError
 from spectra.kernels.spectrum import Route
@@ -119,7 +120,8 @@ class Tracker:
         self._sinks, self._label = list(sinks), label
         self._table: Table = {}
         self._scope = ExitStack()
-        self._collected: dict[str, int] = {}
+        self._collected: dict[str, tuple[int, Measurement]] = {}
+        """By label how many records of a loop were taken, and the last of them."""
         self._last: int | None = None
 
     @property
@@ -141,7 +143,7 @@ class Tracker:
             self.record(step, params)
 
     def record(self, step: Any, params: Any) -> None:
-        """Measure now, whatever the schedule says; at the last step of a run, for instance."""
+        """Measure now, whatever the schedule says, but each step once; at the last step of a run, for instance."""
         tensors = self.selection.tensors(params)
         if any(isinstance(value, jax.core.Tracer) for value in (step, *tensors.values())):
             raise InputError("a tracker cannot be called inside jit: carry the state of tracker.recorder instead")
@@ -171,18 +173,27 @@ class Tracker:
 
     def _collect(self, records: Records, label: str) -> None:
         written, capacity = int(records.written), records.step.shape[0]
-        known = self._collected.get(label, 0)
-        known = 0 if written < known else known  # the state of another loop
+        known = self._taken(records, label)
         lost = written - known - capacity
         if lost > 0:
             remedy = "collect more often, or give track a larger capacity"
             warnings.warn(
                 f"{label}: {lost} records were overwritten before they were collected; {remedy}", stacklevel=3
             )
-        self._collected[label] = written
+        if written:
+            self._collected[label] = written, _record(records, written - 1)
         for number in range(max(known, written - capacity), written):
-            row = number % capacity
-            self._hand_out(int(records.step[row]), Measurement(records.values[row], records.finite[row]), label)
+            self._hand_out(int(records.step[number % capacity]), _record(records, number), label)
+
+    def _taken(self, records: Records, label: str) -> int:
+        """How many of these records were taken before; none, if they are those of another loop."""
+        known, last = self._collected.get(label, (0, None))
+        written, capacity = int(records.written), records.step.shape[0]
+        if last is None or written < known:
+            return 0
+        if written - known < capacity and not np.array_equal(_record(records, known - 1).values, last.values, True):
+            return 0
+        return known
 
     def _hand_out(self, step: int, found: Measurement, label: str) -> None:
         rows = _rows(self.selection, step, found, label)
@@ -231,3 +242,9 @@ def _rows(selection: Selection, step: int, found: Measurement, label: str) -> li
         about["warning"] = "" if finite else BROKEN
         rows.append(about | dict(zip(selection.metrics, map(float, values), strict=True)))
     return rows
+
+
+def _record(records: Records, number: int) -> Measurement:
+    """One of those that are still there, counted from the first that was ever written."""
+    row = number % records.step.shape[0]
+    return Measurement(records.values[row], records.finite[row])

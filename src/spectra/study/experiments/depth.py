@@ -51,6 +51,8 @@ def findings(protocol: Protocol, tables: Tables) -> list[Finding]:
         for cell in ladder:
             for measure in SPARSE_AND_HEAVY:
                 found += [trend("C0", cell, measure, tables), training_effect("C0", cell, measure, tables)]
+                if measure.primary:
+                    found.append(trend("C0", cell, measure._replace(primary=False), tables, ends=True))
             found += [trend("C4", cell, measure, tables) for measure in (LARGEST, KEPT)]
         for measure in SPARSE_AND_HEAVY:
             found.append(more_depth("C0", ladder, measure._replace(primary=False), tables))

@@ -13,6 +13,7 @@ from spectra.study.findings import (
     Tables,
     contrast,
     groups,
+    level_of,
     present,
     training_effect,
     trend,
@@ -32,8 +33,8 @@ INITS = ("standard", "glorot")
 def cells(protocol: Protocol) -> dict[tuple[str, int, int, str], Cell]:
     """By activation, depth, width and initialisation: the paper's five layers of tanh, then other depths and curves."""
     width = protocol.widths["mlp"]
-    deeper = tuple(2 * depth for depth in (5,) if protocol.name != "quick")
-    nets = [("tanh", 5, protocol.theory_width), *(("tanh", depth, width) for depth in (5, *deeper))]
+    depths = (5,) if protocol.name == "quick" else (5, 10)
+    nets = [("tanh", 5, protocol.theory_width), *(("tanh", depth, width) for depth in depths)]
     nets += [("sigmoid", 5, width), ("softsign", 5, width)]
     found = {}
     for activation, depth, size in nets:
@@ -61,15 +62,15 @@ def findings(protocol: Protocol, tables: Tables) -> list[Finding]:
     for cell in all_cells.values():
         for measure in WEIGHTS:
             found += [trend("C1", cell, measure, tables), training_effect("C1", cell, measure, tables)]
+            found.append(level_of("C1", cell, measure._replace(primary=False), tables))
     for (activation, depth, width, init), cell in all_cells.items():
         if init == "standard":
             other = all_cells[activation, depth, width, "glorot"]
             for measure in SIGNALS:
                 for moment in ("initial", "end"):
-                    finding = contrast("C1 paper", cell, other, measure, tables, moment=moment, number=drift)
-                    if finding is not None:
-                        finding.cell["moment"] = moment  # type: ignore[index]
-                    found.append(finding)
+                    when = cell._replace(labels=cell.labels | {"moment": moment})
+                    against = other._replace(labels=other.labels | {"moment": moment})
+                    found.append(contrast("C1 paper", when, against, measure, tables, moment=moment, number=drift))
     return present(found)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -22,8 +21,8 @@ from spectra.study.train import TrainResult, loss_and_accuracy, train
 PRUNED = 0.2
 """Share of the remaining weights that a round prunes; of an output layer half of that."""
 
-DENSITY = {"lottery": 0.035, "global lottery": 0.10}
-"""Where the rounds end: the paper's smallest ticket, and a tenth."""
+ROUNDS = {"lottery": 15, "global lottery": 10}
+"""Down to the paper's smallest ticket, 3.6 % of the weights, and to about a tenth."""
 
 COMPARED = 3
 """Fresh weights and a random mask are tried in the first round, then in every third, and in the last."""
@@ -32,6 +31,9 @@ CHECKS = 20
 """Evaluations on validation images during a training, evenly spaced."""
 
 ACCURACY = Measure("test_accuracy", 1, primary=True)
+FASTER = (Measure("best_step", -1), Measure("best_test_accuracy", 1))
+"""The paper's own measures: the step of the best validation loss, and the accuracy there."""
+
 KEPT = Measure("kept", -1, primary=True)
 
 Masks = dict[str, np.ndarray]
@@ -41,10 +43,11 @@ def draw_tickets(spec: Spec, model: Network, data: Dataset, layers: list[Row], c
     """Iterative magnitude pruning with rewinding to the initial weights; returns the training of the dense network.
 
     Appends to `curves` for each round and kind of ticket (``winning``, ``fresh``: the same mask and other initial
-    weights, ``random``: a random mask of the same density in each layer) a row ``ticket`` of accuracies and of the step
-    of the best validation loss, and for each round and layer a row ``kept``.
+    weights, ``random``: a random mask of the same density in each layer) a row ``ticket`` of accuracies at the end, of
+    the step of the best validation loss and the accuracy there, and for each round and layer a row ``kept``. A ticket
+    that diverges is the last one.
     """
-    # Half of the test images say when to stop, the other half how good the network is.
+    # Half of the test images say at which step the validation loss is best, the other half how good the network is.
     half = len(data.test_y) // 2
     validation = (data.test_x[:half], data.test_y[:half])
     data = data._replace(test_x=data.test_x[half:], test_y=data.test_y[half:])
@@ -52,7 +55,7 @@ def draw_tickets(spec: Spec, model: Network, data: Dataset, layers: list[Row], c
     rng = np.random.default_rng([spec.seed, 5])
     places = model.places()
     masks: Masks = {name: np.ones(model.layer(name).kernel.shape, bool) for name in places}
-    rounds = math.ceil(math.log(DENSITY[spec.method]) / math.log(1 - PRUNED))
+    rounds = ROUNDS[spec.method]
     dense: TrainResult | None = None
     for number in range(rounds + 1):
         result = _ticket("winning", number, spec, model, masks, data, validation, curves)
@@ -61,7 +64,9 @@ def draw_tickets(spec: Spec, model: Network, data: Dataset, layers: list[Row], c
             for step, network in ((0, model), (result.steps, result.model)):
                 gof = spec.gof if spec.method == "lottery" else 0
                 layers.extend(measured(spec, network, data, step, gof=gof, final=step > 0))
-        elif spec.method == "lottery" and (number % COMPARED == 1 or number == rounds):
+        if result.diverged:
+            break
+        if number and spec.method == "lottery" and (number % COMPARED == 1 or number == rounds):
             _ticket("fresh", number, spec, fresh, masks, data, validation, curves)
             _ticket("random", number, spec, model, _shuffled(masks, rng), data, validation, curves)
         for name, mask in masks.items():
@@ -85,13 +90,17 @@ def _ticket(
     last = spec.epochs * (len(data.train_y) // spec.batch_size)
     marks = sorted({round(last * (i + 1) / CHECKS) for i in range(CHECKS)})
     losses: list[float] = []
+    accuracies: list[float] = []
 
     def probe(step: int, now: Network) -> None:
         losses.append(loss_and_accuracy(now, *validation)[0])
+        accuracies.append(loss_and_accuracy(now, data.test_x, data.test_y)[1])
 
     result = train(model, data, spec.config, seed=spec.seed, marks=marks, probe=probe, masks=masks)
-    best = marks[int(np.argmin(losses))] if losses and np.all(np.isfinite(losses)) else None
-    row = {"what": "ticket", "kind": kind, "round": number, "density": _density(masks), "best_step": best}
+    best = int(np.argmin(losses)) if losses and np.all(np.isfinite(losses)) else None
+    row = {"what": "ticket", "kind": kind, "round": number, "density": _density(masks)}
+    row["best_step"] = None if best is None else marks[best]
+    row["best_test_accuracy"] = None if best is None else accuracies[best]
     row |= {"train_accuracy": result.train_accuracy, "test_accuracy": result.test_accuracy}
     curves.append(row)
     return result
@@ -146,8 +155,10 @@ def findings(protocol: Protocol, tables: Tables) -> list[Finding]:
     rounds = sorted({row["round"] for spec in lenet.specs for row in tables.curve(spec, "ticket")})
     for number in rounds[1:]:
         for kind in ("fresh", "random"):
-            found.append(_difference("C3", lenet, tables, number, ("winning", number), (kind, number), primary=True))
-        found.append(_difference("C3 paper", lenet, tables, number, ("winning", number), ("winning", 0), primary=False))
+            found.append(_difference("C3", lenet, tables, ACCURACY, number, (kind, number)))
+        for measure in (ACCURACY._replace(primary=False), *FASTER):
+            found.append(_difference("C3 paper", lenet, tables, measure, number, ("winning", 0)))
+        found += [_difference("C3 paper", lenet, tables, measure, number, ("fresh", number)) for measure in FASTER]
     for number in sorted({row["round"] for spec in deep.specs for row in tables.curve(spec, "kept")})[1:]:
         by_layer = []
         for spec in (spec for spec in deep.specs if tables.learned(spec)):
@@ -161,20 +172,20 @@ def findings(protocol: Protocol, tables: Tables) -> list[Finding]:
 
 
 def _difference(
-    claim: str, cell: Cell, tables: Tables, number: int, one: tuple[str, int], other: tuple[str, int], primary: bool
+    claim: str, cell: Cell, tables: Tables, measure: Measure, number: int, other: tuple[str, int]
 ) -> Finding | None:
-    """Accuracy of one kind of ticket minus that of another, seed by seed."""
+    """A measure of the winning ticket of a round minus that of another ticket, seed by seed."""
     values, density = [], float("nan")
     for spec in (spec for spec in cell.specs if tables.learned(spec)):
-        accuracy = {(row["kind"], row["round"]): row["test_accuracy"] for row in tables.curve(spec, "ticket")}
-        if one in accuracy and other in accuracy:
-            values.append(accuracy[one] - accuracy[other])
-            density = next(row["density"] for row in tables.curve(spec, "ticket") if row["round"] == number)
+        tickets = {(row["kind"], row["round"]): row for row in tables.curve(spec, "ticket")}
+        one, another = (tickets.get(key, {}).get(measure.name) for key in (("winning", number), other))
+        if one is not None and another is not None:
+            values.append(one - another)
+            density = tickets["winning", number]["density"]
     if not values:
         return None
     labels = cell.labels | {"round": number, "density": round(density, 3)}
     labels["minus"] = other[0] if other[1] else "dense"
-    measure = ACCURACY._replace(primary=primary)
     return Finding(claim, "contrast", *measure, labels, mean_effect(values, SEED), values=tuple(values))
 
 
