@@ -272,3 +272,42 @@ def test_a_link_is_followed(model: Path, tmp_path: Path):
     (tmp_path / "link.csv").symlink_to("real.csv")
     assert run(["describe", str(model), "--out", str(tmp_path / "link.csv")]) == 0
     assert (tmp_path / "link.csv").is_symlink() and "layers.0" in (tmp_path / "real.csv").read_text()
+
+
+def test_a_part_of_the_model_is_not_overwritten(model: Path, tmp_path: Path, capsys):
+    shards = tmp_path / "sharded"
+    shards.mkdir()
+    weights = {"fc.weight": dense()}
+    save_file(weights, shards / "model-00001-of-00001.safetensors")
+    index = shards / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(weights, "model-00001-of-00001.safetensors")}))
+    for command in ("analyze", "describe"):
+        assert_refused([command, str(shards), "--out", str(index)], capsys, str(index), "part of the model")
+    config = model.parent / "adapter_config.json"
+    config.write_text("{}")
+    assert_refused(["analyze", str(model), "--out", str(config)], capsys, "adapter_config.json", "part of the model")
+    assert run(["analyze", str(shards), "--out", str(shards / "layers.csv")]) == 0
+
+
+def test_a_file_name_that_is_no_text_loses_nothing(model: Path, tmp_path: Path, capsys):
+    odd = tmp_path / os.fsdecode(b"m\xff.safetensors")
+    model.rename(odd)
+    for suffix in ("csv", "json"):
+        assert run(["analyze", str(odd), "--out", str(tmp_path / f"t.{suffix}")]) == 0
+    assert "\\udcff" in pd.read_csv(tmp_path / "t.csv")["model"][0]
+    assert len(json.loads((tmp_path / "t.json").read_text())) == 5
+
+
+def test_output_names_at_the_limit_of_the_file_system(model: Path, tmp_path: Path, capsys):
+    assert_refused(["analyze", str(model), "--out", "x" * 300 + ".csv"], capsys, "cannot be written")
+    longest = tmp_path / ("層" * 83 + ".csv")  # 253 bytes
+    assert run(["analyze", str(model), "--out", str(longest)]) == 0 and longest.exists()
+
+
+def test_a_very_long_name_leaves_the_other_columns(tmp_path: Path, capsys):
+    save_file({"fc" * 100_000 + ".weight": dense(), "head.weight": dense()}, tmp_path / "m.safetensors")
+    for command in ("analyze", "describe"):
+        assert run([command, str(tmp_path / "m.safetensors")]) == 0
+        out = capsys.readouterr().out
+        assert max(map(len, out.splitlines())) < 2000
+        assert "48×32" in out

@@ -148,3 +148,35 @@ def test_names_cannot_write_control_characters(tmp_path: Path, capsys):
     captured = capsys.readouterr()
     assert "\x1b" not in captured.out + captured.err
     assert len(captured.err.splitlines()) == 1
+
+
+def test_table_and_trajectory_need_two_files(models, tmp_path: Path, capsys):
+    same = str(tmp_path / "same.csv")
+    assert run(["compare", *models, "--out", same, "--trajectory", same]) == 2
+    assert "give two files" in capsys.readouterr().err and not Path(same).exists()
+
+
+def test_factors_of_adapters_are_not_compared(tmp_path: Path, capsys):
+    """The same change BA by other factors: to compare these would show one where there is none."""
+    a, b = RNG.standard_normal((16, 60)), RNG.standard_normal((70, 16))
+    turn = np.linalg.qr(RNG.standard_normal((16, 16)))[0]
+    head, paths = RNG.standard_normal((40, 30)).astype(np.float32), []
+    for i, (one, other) in enumerate(((a, b), (turn.T @ a, b @ turn))):
+        paths.append(str(tmp_path / f"{i}.safetensors"))
+        factors = {"m.q.lora_A.weight": one, "m.q.lora_B.weight": other}
+        factors = {name: np.ascontiguousarray(w, np.float32) for name, w in factors.items()}
+        save_file({**factors, "head.weight": head * (1 + i)}, paths[-1])
+    out = tmp_path / "c.csv"
+    assert run(["compare", *paths, "--out", str(out)]) == 0
+    table = pd.read_csv(out).set_index("name")
+    assert table["status"].to_dict() == {
+        "m.q.lora_A.weight": "unmatched",
+        "m.q.lora_B.weight": "unmatched",
+        "head.weight": "success",
+    }
+    assert "merge the adapters" in table["warning"]["m.q.lora_A.weight"]
+    for path in paths:
+        save_file({k: v for k, v in load_file(path).items() if "lora" in k}, path)
+    capsys.readouterr()
+    assert run(["compare", *paths]) == 2
+    assert "no layer in common" in (err := capsys.readouterr().err) and "low-rank adapter" in err

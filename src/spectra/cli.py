@@ -180,7 +180,7 @@ def analyze(
     options = Options(**choices)
     for path, suffixes in ((out, TABLE_SUFFIXES), (report, HTML_SUFFIXES)):
         if path is not None:
-            _refuse_overwrite(check_writable(path, suffixes), models)
+            _refuse_overwrite(check_writable(path, suffixes), [*models, *([base] if base else [])])
     _use_compilation_cache()
     with _processes(distributed) as leads, _progress_bar(shown=leads) as progress:
         reports = analyze_models(
@@ -298,9 +298,16 @@ def _progress_bar(shown: bool) -> Iterator[Callable[[Progress], None] | None]:
 
 
 def _refuse_overwrite(target: Path, models: Sequence[str]) -> None:
+    """A result must not take the place of a model, nor of the index or configuration that lie with it."""
     for model in models:
-        if Path(model).exists() and target.exists() and target.samefile(model):
+        place = Path(model)
+        if not place.exists() or not target.exists():
+            continue
+        if target.samefile(place):
             raise InputError(f"{target}: is the model itself; write the result to another file")
+        with_it = target.name.endswith((".index.json", "config.json")) and target.parent.samefile(place.parent)
+        if with_it or (place.is_dir() and place.resolve() in target.resolve().parents and target.suffix == ".json"):
+            raise InputError(f"{target}: may be a part of the model {model}; write the result to another file")
 
 
 # They share options with those above.

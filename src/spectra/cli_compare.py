@@ -75,6 +75,8 @@ def compare_command() -> click.Command:
         options = Options(**choices)
         places = None if steps is None else _numbers(steps)
         outputs = ((out, TABLE_SUFFIXES), (trajectory, TABLE_SUFFIXES), (figure, FIGURE_SUFFIXES))
+        if out and trajectory and out.resolve() == trajectory.resolve():
+            raise InputError(f"--out and --trajectory are both {out}: give two files")
         for path, suffixes in outputs:
             if path is not None:
                 _refuse_overwrite(check_writable(path, suffixes), models)

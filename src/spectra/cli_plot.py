@@ -89,7 +89,7 @@ def plot_command() -> click.Command:
         _check_needed(kinds, choices)
         single = _check_place(out, kinds, formats)
         if single:
-            _refuse_overwrite(out, [model])
+            _refuse_overwrite(out, [model, *([base] if base else [])])
         _use_compilation_cache()
         with _progress_bar(shown=True) as progress:
             (report,) = analyze_models(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import ml_dtypes
@@ -12,6 +14,7 @@ from scipy import stats
 
 import spectra
 from spectra.engine.entries import describe_entries
+from spectra.errors import InputError
 
 RNG = np.random.default_rng(7)
 
@@ -307,3 +310,24 @@ def test_huge_weights_keep_their_hoyer_sparsity():
     w = heavy(40, 40)
     small, large = (spectra.analyze({"w": w * np.float32(unit)})["w"].metrics["hoyer"] for unit in (1, 2.0**120))
     np.testing.assert_allclose(large, small, rtol=1e-5)
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e153, 1e200])
+def test_weights_whose_squares_no_precision_holds_fail_alone(unit: float, tmp_path: Path):
+    params = {"odd": RNG.standard_normal((40, 30)) * unit, "ok": heavy(40, 30)}
+    report = spectra.analyze(params, precision="float64", null=True)
+    assert report["odd"].status == "failed" and "beyond double precision" in report["odd"].warning
+    assert report["ok"].status == "success"
+    report.save(tmp_path / "t.json")
+
+
+def test_intervals_of_xmin_survive_large_weights():
+    w = heavy(40, 40)
+    small, large = (spectra.analyze({"w": w * unit}, gof=40)["w"].metrics for unit in (1, np.float32(2.0**100)))
+    for name in ("xmin", "xmin_low", "xmin_high"):
+        assert large[name] == pytest.approx(small[name] * 2.0**200, rel=1e-4)
+
+
+def test_a_size_of_images_without_conv_fft_is_refused():
+    with pytest.raises(InputError, match="fft_size=32 is for conv='fft'"):
+        spectra.analyze({"w": heavy(40, 30)}, fft_size=32)

@@ -159,3 +159,9 @@ def test_bad_arguments() -> None:
 def test_lowers_for_every_platform() -> None:
     x = jax.ShapeDtypeStruct((SIZE,), np.float32)
     jax.export.export(FIT, platforms=["cpu", "cuda", "rocm", "tpu"])(x)
+
+
+@pytest.mark.parametrize("level", [float("nan"), -1.0, 0.0, 1.0])
+def test_a_level_that_is_no_probability_is_refused(level: float):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        fit_without_fingers(np.ones(40, np.float32), level=level)

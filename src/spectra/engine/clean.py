@@ -20,15 +20,13 @@ from spectra.engine.options import Backend, Conv, Gates, Heads, Options, Precisi
 from spectra.engine.plan import Job, Plan, Step, make_plan
 from spectra.engine.progress import Progress, Tally
 from spectra.errors import InputError
-from spectra.models.adapters import find_adapters
+from spectra.models.adapters import FACTOR, find_adapters
 from spectra.models.dtypes import FLOATS
 from spectra.models.formats import open_source
 from spectra.models.formats.base import one_line
 from spectra.models.formats.rewriting import plan_rewriting, rewrite
 from spectra.models.source import Layout, TensorSource
 from spectra.report.cleaning import Cleaning, LayerCleaning
-
-FACTOR = "a factor of a low-rank adapter, which means nothing by itself: merge the adapter and clean the result"
 
 VECTOR = "a vector at each position, which has no bulk and which shuffling leaves as it is"
 
@@ -178,7 +176,7 @@ def _not_by_itself(plan: Plan, source: TensorSource, others: dict[int, LayerClea
         if step.action != "analyze" or step.index in others:
             continue
         if step.layer.tensor in factors:
-            found[step.index] = unchanged(step, "skipped", FACTOR)
+            found[step.index] = unchanged(step, "skipped", f"{FACTOR}: merge the adapter and clean the result")
         elif step.layer.tensor in ties:
             why = f"shares its memory with {ties[step.layer.tensor]!r} and changes with it"
             found[step.index] = unchanged(step, "skipped", why)

@@ -141,6 +141,8 @@ def _change(
         )
         return _Change(found.matrices, {"removed_entries": found.entries, "removed_means": found.means}, found.note)
     column, none = COUNTS[removal.keep]
+    if before.metrics.get(column) is None and column == "num_spikes":
+        return _Change(None, _components(view, view.num_evals), "left as it is: no bulk could be fitted")
     kept = int(before.metrics.get(column) or 0)
     if kept == 0:
         return _Change(None, _components(view, view.num_evals), f"left as it is: {none}")

@@ -22,11 +22,12 @@ from spectra.engine.backends import choose_backend
 from spectra.engine.compare_layer import shift_columns
 from spectra.engine.compare_match import Match, Pair, match_layers
 from spectra.engine.compare_run import Changes, Checkpoint, find_changes
-from spectra.engine.options import Backend, Conv, Gates, Options, Precision
+from spectra.engine.options import Backend, Conv, Gates, Heads, Options, Precision
 from spectra.engine.plan import Plan, make_plan
 from spectra.engine.progress import Progress, Tally
 from spectra.engine.run import run
 from spectra.errors import InputError
+from spectra.models.adapters import find_adapters
 from spectra.models.formats import open_source
 from spectra.models.source import Layout, TensorSource
 from spectra.report.comparison import LayerComparison, ModelComparison
@@ -43,6 +44,8 @@ def compare(
     layers: Sequence[str] = (),
     conv: Conv = "pool",
     gates: Gates = "split",
+    heads: Heads = "fold",
+    fft_size: int = 16,
     precision: Precision = "float32",
     min_evals: int = 10,
     layout: Layout | None = None,
@@ -62,7 +65,7 @@ def compare(
     ----------
     a, b, more
         Checkpoints in the order of the run: paths, params pytrees, `nnx` modules, mappings; as for `analyze`.
-    layers, conv, gates, precision, min_evals, layout, backend
+    layers, conv, gates, heads, fft_size, precision, min_evals, layout, backend
         As for `analyze`.
     top
         How many leading singular directions the overlaps compare, capped at half of a matrix's smaller side; 0 leaves
@@ -100,6 +103,8 @@ def compare(
         layers=layers,
         conv=conv,
         gates=gates,
+        heads=heads,
+        fft_size=fft_size,
         precision=precision,
         min_evals=min_evals,
         layout=layout,
@@ -135,7 +140,8 @@ def compare_models(
         pairs = []
         for later in range(1, len(models)):
             earlier = 0 if against == "first" else later - 1
-            matches = match_layers(plans[earlier], plans[later], (names[earlier], names[later]))
+            factors = {name for adapter in find_adapters(sources[later].tensors) for name in adapter.factors}
+            matches = match_layers(plans[earlier], plans[later], (names[earlier], names[later]), factors)
             pairs.append(Pair(earlier, later, tuple(matches)))
         compared = tuple(match.after for pair in pairs for match in pair.matches if match.after and not match.why)
         tally = Tally([*plans, Plan(compared, {}, 0)], progress)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 from spectra.engine.plan import Plan, Step
 from spectra.errors import InputError
+from spectra.models.adapters import FACTOR
 from spectra.models.formats.base import one_line
 from spectra.models.layers import Layer
 
@@ -35,7 +36,9 @@ class Match:
         return step.layer
 
 
-def match_layers(before: Plan, after: Plan, labels: Sequence[str]) -> list[Match]:
+def match_layers(
+    before: Plan, after: Plan, labels: Sequence[str], factors: Container[str] = frozenset()
+) -> list[Match]:
     """Pair the layers of two checkpoints by name; their shapes and how they are cut must agree as well.
 
     The kind need not: it is told by the neighbours too, which a checkpoint of a part of the model may lack.
@@ -44,6 +47,8 @@ def match_layers(before: Plan, after: Plan, labels: Sequence[str]) -> list[Match
     ----------
     labels
         How the two checkpoints are called.
+    factors
+        Tensors that are factors of low-rank adapters: other factors may make the same change.
 
     Returns
     -------
@@ -55,7 +60,7 @@ def match_layers(before: Plan, after: Plan, labels: Sequence[str]) -> list[Match
     InputError
         If no layer can be compared.
     """
-    found = list(_pairs(before, after, labels))
+    found = list(_pairs(before, after, labels, factors))
     if any(not match.why and match.layer.view is not None for match in found):
         return found
     examples = " and ".join(
@@ -72,11 +77,16 @@ def match_layers(before: Plan, after: Plan, labels: Sequence[str]) -> list[Match
     )
 
 
-def _pairs(before: Plan, after: Plan, labels: Sequence[str]) -> Iterator[Match]:
+def _pairs(before: Plan, after: Plan, labels: Sequence[str], factors: Container[str]) -> Iterator[Match]:
     others = {step.layer.name: step for step in after.steps}
     for step in before.steps:
         other = others.pop(step.layer.name, None)
-        yield Match(step, other, f"missing in {labels[1]}" if other is None else _difference(step.layer, other.layer))
+        if other is None:
+            yield Match(step, None, f"missing in {labels[1]}")
+        elif step.layer.tensor in factors:
+            yield Match(step, other, f"{FACTOR}: merge the adapters and compare the results")
+        else:
+            yield Match(step, other, _difference(step.layer, other.layer))
     for other in others.values():
         yield Match(None, other, f"missing in {labels[0]}")
 

@@ -123,7 +123,7 @@ def bootstrapped(sample: Sample, fit: PowerLawFit, replicates: int, seed: int, n
     return Trust(
         _known(test.p),
         (_known(interval.alpha_low), _known(interval.alpha_high)),
-        (_known(interval.xmin_low * sample.unit), _known(interval.xmin_high * sample.unit)),
+        (_known(float(interval.xmin_low) * sample.unit), _known(float(interval.xmin_high) * sample.unit)),
     )
 
 

@@ -50,6 +50,8 @@ def measure(step: Step, tensor: Array, options: Options, backend: Backend, alone
         return not_measured(step, _broken(cut, weights))
     if 0 < largest < float(np.finfo(weights.dtype).tiny):
         return not_measured(step, f"all entries are subnormal (largest {largest:.3g}): scale them up")
+    if step.action == "analyze" and (why := _unsquarable(largest, weights)):
+        return not_measured(step, why)
     with ThreadPoolExecutor(1) if alone else nullcontext() as helper:
         shown = view is None or view.shows_entries
         counted = helper.submit(describe_entries, weights) if helper and shown else None
@@ -81,6 +83,13 @@ def measure(step: Step, tensor: Array, options: Options, backend: Backend, alone
         None if esd is None else esd.eigenvalues,
         params,
     )
+
+
+def _unsquarable(largest: float, weights: Array) -> str:
+    """Why eigenvalues of these weights would be no numbers in double precision; those of float32 are scaled."""
+    if weights.dtype != np.float64 or largest == 0 or (largest > 1e-150 and largest < 1e150 / weights.size**0.5):
+        return ""
+    return f"squares of the entries (largest {largest:.3g}) are beyond double precision: scale them"
 
 
 def _of_matrices(

@@ -107,6 +107,8 @@ class Options:
                 raise InputError(f"{name}={value!r} must be a whole number {limits}")
         if 0 < self.gof < FEWEST_REPLICATES:
             raise InputError(f"gof={self.gof} replicates tell nothing: give {FEWEST_REPLICATES} or more, or 0 for none")
+        if self.fft_size != 16 and self.conv != "fft":
+            raise InputError(f"fft_size={self.fft_size} is for conv='fft', not conv={self.conv!r}")
         for name in ("tails", "null", "fix_fingers", "farms"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name}={getattr(self, name)!r} must be True or False")

@@ -7,6 +7,7 @@ of neural networks without aspect ratio bias", ICML 2025 (arXiv:2506.06280).
 
 from __future__ import annotations
 
+import operator
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -69,10 +70,10 @@ def farms_windows(
         raise ValueError(f"the ratio of a window is its longer over its shorter side, at least 1, not {ratio}")
     long, short = max(rows, columns), min(rows, columns)
     largest = min(short, int(long / ratio + ADJUST))
-    width = largest if width is None else width
+    width = largest if width is None else operator.index(width)
     if not 1 <= width <= largest:
         raise ValueError(f"no window of width {width} and ratio {ratio:g} fits into {rows}×{columns}")
-    if most is not None and most < 1:
+    if most is not None and operator.index(most) < 1:
         raise ValueError(f"at least one window is needed, not {most}")
     length = min(long, int(width * ratio + ADJUST))
     shape = (length, width) if rows >= columns else (width, length)

@@ -94,6 +94,8 @@ def fit_without_fingers(
         raise ValueError("a sample with at least one axis is needed, got a scalar")
     if most < 0:
         raise ValueError(f"the largest number of fingers must be at least 0, not {most}")
+    if not 0 < level < 1:
+        raise ValueError(f"a level between 0 and 1 is needed, not {level}")
     return over_batches(_fit_one, (min(most, values.shape[-1] // 10), level), values, to_mask(where, values))
 
 

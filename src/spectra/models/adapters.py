@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from spectra.models.dtypes import refusal
+from spectra.models.formats.base import one_line
 from spectra.models.names import Name
 from spectra.models.source import TensorInfo
 
@@ -99,6 +100,9 @@ class Adapter:
             return tuple(f"{place}.{leaf}" if place else leaf for place in places)
         plain = self.module.removeprefix(_WRAPPER)
         return f"{plain}.weight", f"{self.module}.weight", f"{self.module}.base_layer.weight"
+
+
+FACTOR = "a factor of a low-rank adapter, which means nothing by itself"
 
 
 def find_adapters(tensors: Sequence[TensorInfo]) -> list[Adapter]:
@@ -196,6 +200,8 @@ class Scales:
         """
         if alpha is None or not math.isfinite(alpha):
             alpha = self._alpha(adapter.module.removeprefix(_WRAPPER))
+        if alpha is None and (given := self.config.get("lora_alpha")) is not None:
+            return 1.0, one_line(f"scale 1: lora_alpha of adapter_config.json is {given!r}, which is no number", 200)
         if alpha is None:
             return 1.0, "scale 1: nothing tells lora_alpha"
         rank = adapter.rank

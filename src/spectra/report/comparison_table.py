@@ -12,7 +12,7 @@ from rich.text import Text
 
 from spectra.report.comparison import LayerComparison, ModelComparison
 from spectra.report.curves import short_name
-from spectra.report.table import NAME_WIDTH, NOTE_WIDTH, _fitting, _names
+from spectra.report.table import LONGEST, NAME_WIDTH, NOTE_WIDTH, _fitting, _names
 from spectra.report.trajectory import trajectory_table
 
 Cell = Callable[[LayerComparison], str]
@@ -73,7 +73,7 @@ def pair_table(layers: Sequence[Any], width: int | None, columns: Sequence[tuple
     """A table of layers before and after for a terminal of `width` columns; None prints everything in full."""
     cells = {heading: [cell(layer) for layer in layers] for heading, cell, _ in columns}
     notes = [short_name(layer.warning, 200 if width is None else NOTE_WIDTH) for layer in layers]
-    longest = max(len(layer.name) for layer in layers)
+    longest = min(max(len(layer.name) for layer in layers), LONGEST)
     wanted = [(heading, cells[heading], rank) for heading, _, rank in columns]
     kept, taken = _fitting(wanted, ["warning", *notes], min(longest, NAME_WIDTH), width)
     names = _names([layer.name for layer in layers], longest if width is None else max(width - taken, 8))

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import tempfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -84,11 +85,11 @@ def check_writable(path: str | Path, suffixes: Sequence[str]) -> Path:
     target = Path(path)
     if target.suffix.lower() not in suffixes:
         raise OutputError(f"{target}: unknown output format {target.suffix!r}; use {', '.join(suffixes)}")
-    if target.is_dir():
-        raise OutputError(f"{target}: is a directory; give the name of a file")
-    if not target.parent.is_dir():
-        raise OutputError(f"{target}: there is no directory {target.parent}; create it first")
     try:
+        if target.is_dir():
+            raise OutputError(f"{target}: is a directory; give the name of a file")
+        if not target.parent.is_dir():
+            raise OutputError(f"{target}: there is no directory {target.parent}; create it first")
         with tempfile.TemporaryFile(dir=target.parent):
             pass
         if target.exists():
@@ -120,16 +121,23 @@ def save_columns(table: Table, path: str | Path) -> None:
 
 
 def _write_csv(table: Table, place: Path) -> None:
-    with place.open("w", newline="", encoding="utf-8") as file:
+    # Names of files that are no text are written with escapes.
+    with place.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(table)
         writer.writerows(zip(*map(_plain, table.values()), strict=True))
 
 
 def _write_json(table: Table, place: Path) -> None:
-    columns = [_plain(column) for column in table.values()]
+    columns = [[None if _is_infinite(value) else value for value in _plain(column)] for column in table.values()]
     records = [dict(zip(table, row, strict=True)) for row in zip(*columns, strict=True)]
-    place.write_text(json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    text = json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    place.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _is_infinite(value: Metric) -> bool:
+    """JSON has no such number."""
+    return isinstance(value, float) and math.isinf(value)
 
 
 def _plain(column: list[Metric]) -> list[Metric]:
@@ -149,7 +157,7 @@ def save_html(reports: Sequence[Report], path: str | Path, title: str | None = N
 def write_whole(target: Path, write: Callable[[Path], object]) -> None:
     """Write beside the target and rename, so that no reader ever sees half a file; links are followed."""
     target = target.resolve()
-    place = target.with_name(f".{target.stem[:100]}.{os.getpid()}{target.suffix}")
+    place = target.with_name(f".{zlib.crc32(os.fsencode(target.name)):08x}.{os.getpid()}{target.suffix}")
     try:
         write(place)
         os.replace(place, target)

@@ -58,6 +58,8 @@ COLUMNS: list[tuple[str, Cell, int]] = [
 
 STYLES = {"failed": "bold red", "over-trained": "yellow", "under-trained": "yellow", "": "none"}
 NAME_WIDTH, NOTE_WIDTH = 36, 22
+LONGEST = 1000
+"""Of a name where lines may have any length; files have it whole."""
 """Columns of numbers make room until layer names have this many characters; longer warnings are cut."""
 
 
@@ -75,7 +77,7 @@ def layer_table(layers: Sequence[LayerResult], width: int | None) -> Table:
     """A table of layers for a terminal of `width` columns; None prints everything in full."""
     cells = {heading: [cell(layer) for layer in layers] for heading, cell, _ in COLUMNS}
     notes = [short_name(layer.warning, 200 if width is None else NOTE_WIDTH) for layer in layers]
-    longest = max(len(layer.name) for layer in layers)
+    longest = min(max(len(layer.name) for layer in layers), LONGEST)
     wanted = [(heading, cells[heading], rank) for heading, _, rank in COLUMNS]
     kept, taken = _fitting(wanted, ["warning", *notes], min(longest, NAME_WIDTH), width)
     names = _names([layer.name for layer in layers], longest if width is None else max(width - taken, 8))
@@ -158,7 +160,7 @@ def print_plan(plan: Columns, console: Console) -> None:
     width = console.width if console.is_terminal else None
     cells = {name: [_plain(value) for value in plan[name]] for name in (*PLAN_COLUMNS, "name", "note")}
     notes = [short_name(note, 200 if width is None else NOTE_WIDTH) for note in cells["note"]]
-    longest = max(map(len, cells["name"]))
+    longest = min(max(map(len, cells["name"])), LONGEST)
     wanted = [(name, cells[name], rank) for name, rank in PLAN_COLUMNS.items()]
     kept, taken = _fitting(wanted, ["note", *notes], min(longest, NAME_WIDTH - 8), width)
     names = _names(cells["name"], longest if width is None else max(width - taken, 8))
