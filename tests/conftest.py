@@ -4,6 +4,8 @@ The hook must stand before spectra is imported; the tests' own code is not check
 """
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import jaxtyping
@@ -12,7 +14,39 @@ import pytest
 # Two processes of tests on two cores: threads of BLAS beside them would only wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
+"""XLA's threads would wait for each other too. Now and then they wait forever: a task of a batched program is lost."""
+
+QUICK_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false"
+"""XLA's older code generator takes 40 % less time, and compiling is most of what the tests do. With
+SPECTRA_TEST_XLA=default programs are compiled as users compile them; `scripts/test` runs some files in both ways."""
+
+LONGEST = (
+    *("test_docs.py", "test_docstrings.py", "test_laws.py", "test_tails.py", "test_devices.py", "test_run.py"),
+    *("test_spectrum.py", "test_moments.py", "test_bootstrap.py", "test_compare.py", "test_power_law.py"),
+    *("test_histogram.py", "test_scan.py", "test_sparsity.py", "test_models.py", "test_fitted.py"),
+)
+"""Files begun first, so that no process is left alone with one of them at the end."""
+
+
+def _flags() -> str:
+    """Those of the flags that this jaxlib knows; it ends the process at any other."""
+    flags = ONE_THREAD if os.environ.get("SPECTRA_TEST_XLA") == "default" else f"{ONE_THREAD} {QUICK_TO_COMPILE}"
+    trial = [sys.executable, "-c", "import jax; jax.devices()"]
+    known = subprocess.run(trial, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True).returncode == 0
+    return flags if known else ""
+
+
+if "XLA_FLAGS" not in os.environ:  # in the first process; the others have its environment
+    os.environ["XLA_FLAGS"] = _flags()
+
 _HOOK = jaxtyping.install_import_hook("spectra.kernels", "beartype.beartype")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first."""
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
 
 @pytest.fixture

@@ -30,15 +30,6 @@ from spectra.cli import spectra as program
 SHOWN = doctest.OutputChecker()
 LOOSELY = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
-EXAMPLES = [
-    str(path.relative_to(ROOT / "src").with_suffix("")).replace("/", ".")
-    for path in sorted((ROOT / "src" / "spectra").rglob("*.py"))
-    if ">>>" in path.read_text(encoding="utf-8") and path.parent.name != "training"  # which has a test of its own
-]
-
-PUBLISHED_LATER = "docs/claims.md"
-"""Written by a study; there is none before the first one is published."""
-
 
 def weights(seed: int, *names: str) -> dict[str, np.ndarray]:
     """Layers of one shape, so that all pages share few programs."""
@@ -98,20 +89,11 @@ def check_command(arguments: list[str]) -> None:
         assert run(arguments) == 0, arguments
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_docstring_examples(name: str):
-    outcome = doctest.testmod(importlib.import_module(name))
-    assert outcome.attempted > 0
-    assert outcome.failed == 0
-
-
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str):
     for link in links(page):
         path, _, anchor = link.partition("#")
         target = (ROOT / page).parent / path if path else ROOT / page
-        if target == ROOT / PUBLISHED_LATER and not target.exists():
-            continue
         assert target.is_file(), link
         if anchor:
             assert anchor in anchors(str(target.resolve().relative_to(ROOT))), link
@@ -122,7 +104,7 @@ def test_names_exist(page: str):
     """Files, options, commands, and whatever of the library is called by its full name."""
     for name in names(page):
         if re.fullmatch(r"(scripts|benchmarks|src|docs|tests)/[\w/.-]+", name):
-            assert (ROOT / name).exists() or name == PUBLISHED_LATER, name
+            assert (ROOT / name).exists(), name
         elif name.startswith(("--", "spectra ")):
             assert all(is_option(word) for word in name.split() if word.startswith("--")), name
             assert not name.startswith("spectra ") or name.split()[1] in program.commands, name
@@ -190,5 +172,4 @@ def test_the_site_has_every_page():
     text = (ROOT / "scripts" / "site" / "mkdocs.yml").read_text(encoding="utf-8")
     navigation = re.findall(r"[\w/]+\.md", str(yaml.safe_load(text)["nav"]))
     pages = {page.removeprefix("docs/") for page in PAGES if page != "README.md"}
-    assert set(navigation) | {PUBLISHED_LATER.removeprefix("docs/")} >= pages
-    assert set(navigation) - pages <= {PUBLISHED_LATER.removeprefix("docs/")}
+    assert set(navigation) == pages

@@ -10,7 +10,7 @@ from typing import Any
 from spectra.errors import OutputError
 from spectra.study.experiments import NAMES, experiment
 from spectra.study.findings import Tables
-from spectra.study.panels import Panel
+from spectra.study.panels import GAUSSIAN, Panel
 from spectra.study.pictures import draw_cells, draw_panels, label
 from spectra.study.protocol import PUBLISHED, Protocol
 
@@ -104,8 +104,15 @@ def verdict_table(document: dict[str, Any], page: str = "") -> str:
     for claim in document["claims"]:
         link = f"[{claim['id']}]({page}#{claim['id'].lower()})"
         counts = f"{claim['claimed_side']} | {claim['other_side']} | {claim['n']}"
-        lines.append(f"| {link} | {claim['statement']} | **{claim['verdict']}** | {counts} |")
-    return "\n".join(lines)
+        mark = " †" if _needs_a_word(claim) else ""
+        lines.append(f"| {link} | {claim['statement']} | **{claim['verdict']}**{mark} | {counts} |")
+    notes = [f"† {claim['id']}: {claim['beware']}" for claim in document["claims"] if _needs_a_word(claim)]
+    return "\n\n".join(["\n".join(lines), *notes])
+
+
+def _needs_a_word(claim: dict[str, Any]) -> bool:
+    """Whether a verdict would be taken for more than it is."""
+    return claim["verdict"] == "supported" and bool(claim["beware"])
 
 
 def answer(document: dict[str, Any]) -> list[str]:
@@ -122,7 +129,7 @@ def answer(document: dict[str, Any]) -> list[str]:
         counts = f"{part['claimed_side']} of {part['n']} cells for it, {part['other_side']} against"
         return f"{WORDS[part['verdict']]} ({counts}; {EFFECTS[question, measure].format(span)})"
 
-    others = "; ".join(f"{claim['id']} {claim['verdict']}" for claim in document["claims"] if claim["id"] != "C0")
+    others = "; ".join(_in_short(claim) for claim in document["claims"] if claim["id"] != "C0")
     return [
         "Do deeper layers of a converged network end up sparse and heavy-tailed? "
         f"As a whole the claim {WORDS[whole['verdict']]}: of {whole['n']} cells {whole['claimed_side']} lie on its "
@@ -133,6 +140,20 @@ def answer(document: dict[str, Any]) -> list[str]:
         f"near zero {told('depth trend', 'near_zero_std')}.",
         f"Of the claims with a paper behind them: {others}.",
     ]
+
+
+def _in_short(claim: dict[str, Any]) -> str:
+    """A verdict, with what it is made of where that differs, and how far from a Gaussian it leaves the weights."""
+    parts, levels = claim["parts"], [cell for cell in claim["beside"] if cell["question"] == "level"]
+    said = []
+    if claim["verdict"] == "mixed":
+        said = [f"{p['question']} of {p['measure']} {p['verdict']}" for p in parts if p["verdict"] != "inconclusive"]
+        said.append("the rest inconclusive")
+    if claim["verdict"] == "supported":
+        by_measure = {name: [c["effect"]["mean"] for c in levels if c["measure"] == name] for name in GAUSSIAN}
+        below = [name for name, found in by_measure.items() if found and max(found) <= GAUSSIAN[name]]
+        said = [f"but {' and '.join(below)} end below those of a Gaussian in every cell"] if below else []
+    return f"{claim['id']} {claim['verdict']}" + (f" ({', '.join(said)})" if said else "")
 
 
 def _draw(document: dict[str, Any], protocol: Protocol, figures: Path, tables: Tables) -> list[Path]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from spectra.study.panels import Panel
 
@@ -38,7 +39,7 @@ def draw_panels(panels: Sequence[Panel], path: Path) -> None:
 def _columns(panels: Sequence[Panel]) -> int:
     """A row for each quantity where there are equally many panels of each, else rows of three."""
     counts = set(Counter(panel.ylabel for panel in panels).values())
-    return counts.pop() if len(counts) == 1 and 3 <= max(counts) <= 5 else min(3, len(panels))
+    return counts.pop() if len(counts) == 1 and 2 <= max(counts) <= 5 else min(3, len(panels))
 
 
 def _panel(axes: Axes, panel: Panel) -> None:
@@ -55,12 +56,14 @@ def _panel(axes: Axes, panel: Panel) -> None:
     if panel.log_x:
         axes.set_xscale("log")
         axes.invert_xaxis()
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if panel.log_y:
         axes.set_yscale("log")
     axes.set_title(panel.title, fontsize=8)
     axes.set_xlabel(panel.xlabel, fontsize=8)
     axes.set_ylabel(panel.ylabel, fontsize=8)
-    axes.tick_params(labelsize=7)
+    axes.tick_params(which="both", labelsize=7)
     axes.legend(fontsize=6, frameon=False)
 
 
