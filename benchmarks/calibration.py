@@ -32,8 +32,9 @@ from scipy import stats
 from support.question import Question, answer
 
 import spectra
-from spectra.kernels.bootstrap import Replicates, fit_replicates, goodness_from, intervals_from, percentiles
+from spectra.kernels.bootstrap import goodness_from, intervals_from, percentiles
 from spectra.kernels.power_law import PowerLawFit
+from spectra.kernels.replicates import Replicates, fit_replicates
 
 KINDS = ("alone", "half", "smooth")
 SIZES = (100, 300, 1000)

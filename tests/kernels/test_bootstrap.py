@@ -17,14 +17,7 @@ from spectra.kernels import bootstrap, fit_power_law
 from spectra.kernels.bootstrap import (
     FitIntervals,
     GoodnessOfFit,
-    Replicates,
-    _fit_searched,
-    _keys,
-    _Sample,
-    _semi_parametric,
-    _sorted_indices,
     fit_intervals,
-    fit_replicates,
     goodness_and_intervals,
     goodness_from,
     goodness_of_fit,
@@ -32,6 +25,15 @@ from spectra.kernels.bootstrap import (
     percentiles,
 )
 from spectra.kernels.power_law import PowerLawFit
+from spectra.kernels.replicates import (
+    Replicates,
+    _fit_searched,
+    _Sample,
+    _semi_parametric,
+    _sorted_indices,
+    fit_replicates,
+    split_keys,
+)
 from spectra.kernels.status import FitStatus
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -302,18 +304,18 @@ def test_a_batch_is_as_its_samples_with_a_key_each() -> None:
     assert shapes[2].p.shape == shapes[3].alpha_low.shape == (2, 3)
 
 
-def test_keys() -> None:
+def test_split_keys() -> None:
     """One for each sample: split, or as given; of the new kind and the old."""
     data = jax.random.key_data
     key, batch = jax.random.key(6), jax.random.split(jax.random.key(6), (2, 3))
-    np.testing.assert_array_equal(data(_keys(key, ())), data(key))
-    np.testing.assert_array_equal(data(_keys(key, (2, 3))), data(batch))
-    np.testing.assert_array_equal(data(_keys(batch, (2, 3))), data(batch))
-    np.testing.assert_array_equal(data(_keys(jax.random.PRNGKey(6), (2, 3))), data(batch))
-    np.testing.assert_array_equal(data(_keys(data(batch), (2, 3))), data(batch))
+    np.testing.assert_array_equal(data(split_keys(key, ())), data(key))
+    np.testing.assert_array_equal(data(split_keys(key, (2, 3))), data(batch))
+    np.testing.assert_array_equal(data(split_keys(batch, (2, 3))), data(batch))
+    np.testing.assert_array_equal(data(split_keys(jax.random.PRNGKey(6), (2, 3))), data(batch))
+    np.testing.assert_array_equal(data(split_keys(data(batch), (2, 3))), data(batch))
     for shape in ((2,), (3, 2), ()):
         with pytest.raises(ValueError, match="keys of the batch shape"):
-            _keys(batch, shape)
+            split_keys(batch, shape)
 
 
 def test_other_units_change_nothing_but_xmin() -> None:
