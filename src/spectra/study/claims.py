@@ -35,8 +35,8 @@ CLAIMS = (
         "–",
         "–",
         "Nobody is cited for it.",
-        "share of weights within 0.1 std of zero, and excess kurtosis: does it rise with depth within trained "
-        "networks, and did training raise it?",
+        "share of weights within 0.1 std of zero, and excess kurtosis: their rise with depth within trained networks, "
+        "and their change by training",
     ),
     Claim(
         "C1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def _panel(axes: Axes, panel: Panel) -> None:
         axes.set_yscale("log")
     axes.set_title(panel.title, fontsize=8)
     axes.set_xlabel(panel.xlabel, fontsize=8)
-    axes.set_ylabel(panel.ylabel, fontsize=8)
+    axes.set_ylabel(fill(panel.ylabel, 24), fontsize=8)
     axes.tick_params(which="both", labelsize=7)
     axes.legend(fontsize=6, frameon=False)
 
