@@ -15,7 +15,7 @@ import pytest
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
-"""XLA's threads would wait for each other too. Now and then they wait forever: a task of a batched program is lost."""
+"""XLA's threads would wait for each other too."""
 
 QUICK_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false"
 """XLA's older code generator takes 40 % less time, and compiling is most of what the tests do. With
