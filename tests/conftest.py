@@ -17,21 +17,26 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 """XLA's threads would wait for each other too."""
 
-QUICK_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false"
-"""XLA's older code generator takes 40 % less time, and compiling is most of what the tests do. With
-SPECTRA_TEST_XLA=default programs are compiled as users compile them; `scripts/test` runs some files in both ways."""
+QUICK_TO_COMPILE = (
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_backend_optimization_level=0",
+    "--xla_cpu_parallel_codegen_split_count=1",
+)
+"""Compiling is most of what many tests do, and unoptimized programs of XLA's older code generator take a third of the
+time. Only with SPECTRA_TEST_XLA=quick, which `scripts/test` sets for all but the files whose arithmetic depends on it;
+otherwise programs are compiled as users compile them."""
 
 LONGEST = (
-    *("test_docs.py", "test_docstrings.py", "test_laws.py", "test_tails.py", "test_devices.py", "test_run.py"),
-    *("test_spectrum.py", "test_moments.py", "test_bootstrap.py", "test_compare.py", "test_power_law.py"),
-    *("test_histogram.py", "test_scan.py", "test_sparsity.py", "test_models.py", "test_fitted.py"),
+    *("test_moments.py", "test_scan.py", "test_bootstrap.py", "test_laws.py", "test_spectrum.py", "test_docs.py"),
+    *("test_devices.py", "test_resume.py", "test_power_law.py", "test_tails.py", "test_docstrings.py", "test_run.py"),
+    *("test_compare.py", "test_sparsity.py", "test_fitted.py", "test_training.py", "test_browser.py"),
 )
 """Files begun first, so that no process is left alone with one of them at the end."""
 
 
 def _flags() -> str:
     """Those of the flags that this jaxlib knows; it ends the process at any other."""
-    flags = ONE_THREAD if os.environ.get("SPECTRA_TEST_XLA") == "default" else f"{ONE_THREAD} {QUICK_TO_COMPILE}"
+    flags = " ".join([ONE_THREAD, *(QUICK_TO_COMPILE if os.environ.get("SPECTRA_TEST_XLA") == "quick" else ())])
     trial = [sys.executable, "-c", "import jax; jax.devices()"]
     known = subprocess.run(trial, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True).returncode == 0
     return flags if known else ""

@@ -1,5 +1,6 @@
 """Families of tails by SciPy in float64, and samples of them: what the kernels are held against."""
 
+import functools
 import itertools
 import warnings
 from collections.abc import Callable
@@ -12,11 +13,14 @@ PUBLISHED_XMIN = {"blackouts": 230e3, "cities": 52.46e3, "fires": 6324, "flares"
 """xmin of continuous data sets in Clauset, Shalizi & Newman (2009), table 6.1, and `terrorism` at its own."""
 
 
+@functools.cache
 def dataset(name: str) -> tuple[np.ndarray, float]:
     """A reference data set of powerlaw from its published xmin upwards, and that xmin."""
     xmin = {**PUBLISHED_XMIN, "terrorism": 12.0}[name]
     x = powerlaw.load_test_dataset(name)
-    return x[x >= xmin], xmin
+    tail = x[x >= xmin]
+    tail.setflags(write=False)  # one array for all
+    return tail, xmin
 
 
 def log_density(family: str, x: np.ndarray, params: np.ndarray, xmin: float) -> np.ndarray:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from spectral_matrices import STRUCTURED, orthonormal, with_spectrum
 
+from spectra.kernels import between
 from spectra.kernels.between import (
-    Overlap,
     esd_distance,
     matrix_distance,
     subspace_overlap,
@@ -27,12 +27,8 @@ PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 distance = jax.jit(matrix_distance)
 vectors = partial(jax.jit, static_argnames="k")(top_vectors)
+overlap = partial(jax.jit, static_argnames="k")(between.overlap)
 ranks = jax.jit(esd_distance)
-
-
-@partial(jax.jit, static_argnames="k")
-def overlap(a, b, k: int) -> Overlap:
-    return subspace_overlap(top_vectors(a, k), top_vectors(b, k))
 
 
 def normal(*shape: int) -> np.ndarray:
@@ -148,9 +144,7 @@ def test_independent_gaussian_matrices_overlap_at_chance():
     """Mean k/d and the standard deviation that the docstring states; mean square of uᵢ·uᵢ′ is 1/d."""
     pairs, m, n, k = 600, 40, 24, 5
     a, b = RNG.standard_normal((2, pairs, m, n)).astype(np.float32)
-    # Pair by pair: batches of so many small matrices in jaxlib 0.10.2's LAPACK now and then never return.
-    each = jax.jit(lambda a, b: overlap(a, b, k))
-    found = jax.tree.map(lambda *fields: np.stack(fields), *(each(*pair) for pair in zip(a, b, strict=True)))
+    found = overlap(a, b, k)
     for values, d in ((found.left, m), (found.right, n)):
         spread = np.sqrt(2) * (1 - k / d) / np.sqrt((d - 1) * (d + 2))
         assert abs(np.mean(values) - k / d) < 4 * spread / np.sqrt(pairs)
@@ -246,6 +240,15 @@ def test_wrong_shapes_are_refused():
             top_vectors(w, k)
     with pytest.raises(ValueError, match="equal shape"):
         subspace_overlap(vectors(w, 2), vectors(w, 3))
+    with pytest.raises(ValueError, match="same shape"):
+        between.overlap(w, w[:5], 2)
+
+
+def test_overlap_is_that_of_the_vectors():
+    a, b = normal(7, 30, 20), normal(7, 30, 20)
+    found, want = overlap(a, b, 4), subspace_overlap(vectors(a, 4), vectors(b, 4))
+    for name, values in want._asdict().items():
+        np.testing.assert_allclose(getattr(found, name), values, rtol=1e-4, err_msg=name)
 
 
 @pytest.mark.parametrize("platforms", [PLATFORMS, ("tpu",), ("rocm",)], ids="+".join)

@@ -22,7 +22,7 @@ from flax import nnx
 from flax.core import FrozenDict
 
 from spectra.errors import CheckpointError, InputError
-from spectra.models.formats import open_source
+from spectra.models.formats import naming, open_source
 from spectra.models.formats.naming import natural_key
 
 EXTENDED = {"bfloat16": torch.bfloat16, "float8_e4m3fn": torch.float8_e4m3fn, "float8_e5m2": torch.float8_e5m2}
@@ -561,7 +561,8 @@ def test_objects_that_hold_no_weights(target, message):
     assert "\n" not in str(caught.value)
 
 
-def test_trees_that_refer_to_themselves():
+def test_trees_that_refer_to_themselves(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(naming, "MAX_NODES", 10_000)
     loop = {}
     loop["x"] = loop
     doubling = [np.ones(1)]

@@ -14,8 +14,9 @@ _cpu = threading.Lock()
 def fetch(program: Callable[[], Any], device: jax.Device | None = None) -> Any:
     """Call a program and bring its results to the host as NumPy arrays.
 
-    On the CPU one program runs at a time in the whole process: two of them can take each other's threads and then
-    wait for ever (seen in 2 of 6 runs on two cores with jax 0.10.2), and each uses all cores by itself anyway.
+    On the CPU one program runs at a time in the whole process: a batch in jaxlib's LAPACK waits for its parts inside
+    the pool of threads that they need, so that two of them on two cores wait for ever ("Programs that never return" in
+    docs/architecture.md), and each uses all cores by itself anyway.
 
     Parameters
     ----------

@@ -174,8 +174,50 @@ def top_vectors(w: Num[AnyArray, "*batch m n"], k: int) -> TopVectors:
     return TopVectors(known(left), known(right), jnp.where(finite, resolved, 0))
 
 
-def subspace_overlap(one: TopVectors, other: TopVectors) -> Overlap:
+def overlap(a: Num[AnyArray, "*batch m n"], b: Num[AnyArray, "*batch m n"], k: int) -> Overlap:
     """How much the leading singular subspaces of two matrices share.
+
+    Parameters
+    ----------
+    a, b
+        Matrices of the same shape, ``(..., m, n)``, with leading batch axes.
+    k
+        How many directions of each, from 1 to min(m, n); static under `jit`. Fewer are compared where a matrix has
+        fewer that are resolved.
+
+    Returns
+    -------
+    Overlap
+        Fields of the batch shape; NaN for matrices that hold NaN or infinite entries.
+
+    Raises
+    ------
+    ValueError
+        For shapes that differ, fewer than two axes, or a k that the matrices do not have.
+
+    Notes
+    -----
+    Both matrices are decomposed as one batch. Two batches at once, ``top_vectors(a, k)`` and ``top_vectors(b, k)`` in
+    one program, can wait for each other for ever on a CPU of two cores: each holds a thread of XLA's pool while its
+    parts wait for one (``ParallelBatchMap`` of jaxlib 0.10.2).
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> a, b = jnp.diag(jnp.array([3.0, 2.0, 1.0])), jnp.diag(jnp.array([3.0, 1.0, 2.0]))
+    >>> shared = overlap(a, b, 2)  # the first of two directions
+    >>> round(float(shared.left), 6), int(shared.k)
+    (0.5, 2)
+    """
+    first, second = to_compute(a), to_compute(b)
+    if first.shape != second.shape:
+        raise ValueError(f"matrices of the same shape are needed, got {first.shape} and {second.shape}")
+    both = top_vectors(jnp.stack([first, second]), k)
+    return subspace_overlap(TopVectors(*(field[0] for field in both)), TopVectors(*(field[1] for field in both)))
+
+
+def subspace_overlap(one: TopVectors, other: TopVectors) -> Overlap:
+    """How much two leading singular subspaces share; `overlap` computes them as well.
 
     Parameters
     ----------
@@ -195,10 +237,9 @@ def subspace_overlap(one: TopVectors, other: TopVectors) -> Overlap:
     Examples
     --------
     >>> import jax.numpy as jnp
-    >>> a, b = jnp.diag(jnp.array([3.0, 2.0, 1.0])), jnp.diag(jnp.array([3.0, 1.0, 2.0]))
-    >>> overlap = subspace_overlap(top_vectors(a, 2), top_vectors(b, 2))  # they share the first of two directions
-    >>> round(float(overlap.left), 6), int(overlap.k)
-    (0.5, 2)
+    >>> vectors = top_vectors(jnp.diag(jnp.array([3.0, 2.0, 1.0])), 2)
+    >>> round(float(subspace_overlap(vectors, vectors).left), 6)
+    1.0
     """
     if one.left.shape != other.left.shape or one.right.shape != other.right.shape:
         raise ValueError(f"vectors of equal shape are needed, got {one.left.shape} and {other.left.shape}")

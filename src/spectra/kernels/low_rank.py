@@ -48,8 +48,10 @@ def low_rank_spectrum(
         raise ValueError(f"factors of shapes {left.shape} and {right.shape} have no product")
     left, unit = _scaled(left)
     right, other = _scaled(jnp.swapaxes(right, -1, -2))
-    triangles = (jnp.linalg.qr(factor, mode="r") for factor in (left, right))
-    first, second = triangles
+    first = jnp.linalg.qr(left, mode="r")
+    # One after the other: batches in jaxlib's LAPACK, when as many run at once as there are cores, wait for ever.
+    done = jnp.all(jnp.isfinite(first), axis=(-2, -1), keepdims=True)
+    second = jnp.linalg.qr(jnp.where(done, right, jnp.nan), mode="r")
     core = jnp.matmul(first, jnp.swapaxes(second, -1, -2), precision=lax.Precision.HIGHEST)
     found = spectrum(core, method)
     sizes = jnp.linalg.norm(lax.stop_gradient(left), axis=(-2, -1)) * jnp.linalg.norm(
