@@ -51,7 +51,6 @@ def python(code: str, *arguments: str, **environment: str) -> str:
     return done.stdout
 
 
-FOUR = "--xla_force_host_platform_device_count=4"
 FOUR_DEVICES = """
 import json, sys
 import jax, numpy as np
@@ -84,9 +83,8 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def four(checkpoint: Path) -> dict:
-    return json.loads(
-        python(FOUR_DEVICES, str(checkpoint), XLA_FLAGS=f"{os.environ.get('XLA_FLAGS', '')} {FOUR}", JAX_PLATFORMS="cpu")
-    )
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    return json.loads(python(FOUR_DEVICES, str(checkpoint), XLA_FLAGS=flags, JAX_PLATFORMS="cpu"))
 
 
 def test_four_devices_share_the_layers(four: dict):
