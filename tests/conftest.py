@@ -23,8 +23,8 @@ QUICK_TO_COMPILE = (
     "--xla_cpu_parallel_codegen_split_count=1",
 )
 """Compiling is most of what many tests do, and unoptimized programs of XLA's older code generator take a third of the
-time. Only with SPECTRA_TEST_XLA=quick, which `scripts/test` sets for all but the files whose arithmetic depends on it;
-otherwise programs are compiled as users compile them."""
+time. Only with SPECTRA_TEST_XLA=quick, which `scripts/test` sets for all tests that are not marked `as_users`: those
+have programs compiled as users compile them."""
 
 LONGEST = (
     *("test_moments.py", "test_scan.py", "test_bootstrap.py", "test_laws.py", "test_spectrum.py", "test_docs.py"),

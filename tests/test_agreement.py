@@ -19,6 +19,8 @@ from spectra.engine.backends import LapackBackend
 from spectra.engine.compare_vectors import leading_directions
 from spectra.engine.localised import spread
 
+pytestmark = pytest.mark.as_users
+
 REFERENCE = Path(__file__).parent / "reference"
 MINILM = "minilm_weightwatcher_0.7.7.csv"
 EFFICIENTNET = "efficientnet_lite0_weightwatcher_0.7.7.csv"

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from spectra.cli import run
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -41,23 +43,29 @@ def test_killed_at_random_times_it_ends_with_the_undisturbed_table(tmp_path: Pat
     assert found["kills_with_some_layers_finished"] >= 1
 
 
-def test_another_run_in_the_directory_is_refused_in_one_line(model: Path, tmp_path: Path):
+def refused(capsys: pytest.CaptureFixture[str], model: Path, *options: str) -> str:
+    """The one line on stderr of a run in this process that ends with status 2, and nothing else."""
+    capsys.readouterr()
+    assert run(["analyze", str(model), *options]) == 2
+    found = capsys.readouterr()
+    assert found.err.count("\n") == 1 and not found.out
+    return found.err
+
+
+def test_another_run_in_the_directory_is_refused_in_one_line(model: Path, tmp_path: Path, capsys):
     run_dir = str(tmp_path / "run")
-    assert analyze(model, "--run-dir", run_dir).returncode == 0
+    assert run(["analyze", str(model), "--run-dir", run_dir]) == 0
     for options in (["--precision", "float64"], ["--conv", "flatten"], ["--backend", "jax"]):
-        other = analyze(model, "--run-dir", run_dir, *options)
-        assert other.returncode == 2 and other.stderr.count("\n") == 1 and not other.stdout
-        assert "run" in other.stderr and options[1] in other.stderr
+        line = refused(capsys, model, "--run-dir", run_dir, *options)
+        assert "run" in line and options[1] in line
     weights = {f"{i}.weight": np.ones((50, 40), np.float32) for i in range(3)}
     save_file(weights, model)
-    changed = analyze(model, "--run-dir", run_dir)
-    assert changed.returncode == 2 and changed.stderr.count("\n") == 1 and "other content" in changed.stderr
+    assert "other content" in refused(capsys, model, "--run-dir", run_dir)
 
 
-def test_a_directory_that_cannot_be_used_is_found_out_before_the_work(model: Path, tmp_path: Path):
+def test_a_directory_that_cannot_be_used_is_found_out_before_the_work(model: Path, tmp_path: Path, capsys):
     (tmp_path / "file").write_text("")
-    refused = analyze(model, "--run-dir", str(tmp_path / "file"), "--out", str(tmp_path / "x.csv"))
-    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    refused(capsys, model, "--run-dir", str(tmp_path / "file"), "--out", str(tmp_path / "x.csv"))
     assert not (tmp_path / "x.csv").exists()
 
 

@@ -88,12 +88,14 @@ def sample(kind: str) -> np.ndarray:
 KINDS = ("normal", "student", "cauchy", "pareto", "tiny", "huge", "uneven blocks", "mostly zero", "outlier")
 
 
+@pytest.mark.as_users
 @pytest.mark.parametrize("kind", [*KINDS, "largest"])
 def test_against_scipy(kind: str) -> None:
     w = sample(kind)
     assert_close(MOMENTS(w), w)
 
 
+@pytest.mark.as_users
 @pytest.mark.parametrize("masked", [False, True], ids=["all", "first block masked out"])
 @pytest.mark.parametrize(("mean", "tolerance"), [(1000, 1e-4), (1e5, 1e-2)])
 def test_a_large_mean_costs_no_digits(mean: float, tolerance: float, masked: bool) -> None:
@@ -119,6 +121,7 @@ def assert_copies_nothing(program: jax.stages.Compiled, size: int) -> None:
     assert program.memory_analysis().temp_size_in_bytes < 0.05 * 4 * size
 
 
+@pytest.mark.as_users
 def test_a_hundred_million_entries_far_from_zero() -> None:
     """Mean 1000 times the std: a Weyl sequence, uniform on [1000, 1000 + √12), whose std is 1 and kurtosis −1.2."""
     size = 10**8
@@ -213,6 +216,7 @@ def test_too_many_entries_for_32_bits_are_refused() -> None:
         jax.eval_shape(moments, jax.ShapeDtypeStruct((2**16, 2**15), jnp.bfloat16))
 
 
+@pytest.mark.as_users
 @pytest.mark.parametrize("kind", ["student", "shifted", "tiny", "huge"])
 def test_float64_to_twelve_digits(kind: str) -> None:
     w = sample(kind).astype(np.float64) * 1.000000001

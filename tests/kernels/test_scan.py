@@ -105,6 +105,7 @@ SAMPLES = {4: (150, 17), 17: (80, 17), 64: (40, 200), 200: (15, 200), 700: (5, 2
 """Samples of each family by their size, and the room that they are in."""
 
 
+@pytest.mark.as_users
 @pytest.mark.parametrize("size", SAMPLES)
 def test_is_the_full_search(size: int) -> None:
     """Nearly six thousand samples. Where two distances are within rounding of each other, either may win."""
@@ -132,6 +133,7 @@ def many(x: jax.Array) -> Any:
     return best_start(x, count), all_distances(x, count, tile=512)
 
 
+@pytest.mark.as_users
 @pytest.mark.parametrize("family", ["pareto with bulk", "resampled"])
 def test_is_the_full_search_among_many_values(family: str) -> None:
     found, distances = many(np.sort(families(np.random.default_rng(5))[family](40_000).astype(np.float32)))
