@@ -8,7 +8,7 @@ from spectra.engine import shuffle
 from spectra.engine.shuffle import shuffled
 
 
-@pytest.mark.parametrize("shape", [(1,), (0, 3), (20, 30), (700, 600), (2**21 + 1,)])
+@pytest.mark.parametrize("shape", [(1,), (0, 3), (20, 30), (700, 600), (2**22 + 1,)])
 @pytest.mark.parametrize("dtype", [np.float32, np.int8])
 def test_entries_are_kept(shape: tuple[int, ...], dtype: type) -> None:
     w = np.random.default_rng(0).integers(-100, 100, shape).astype(dtype)
@@ -43,6 +43,27 @@ def test_every_permutation_is_equally_likely(whole: int, monkeypatch: pytest.Mon
         counts[order] = counts.get(order, 0) + 1
     assert len(counts) == 24
     assert stats.chisquare(list(counts.values())).pvalue > 1e-4
+
+
+def test_entries_that_drew_the_same_number_are_permuted_too() -> None:
+    """Groups of one, two and three: all 12 orders equally often, and nothing crosses a border."""
+    rng, counts = np.random.default_rng(2), {}
+    for _ in range(2400):
+        halves = np.array([[10, 0], [11, 1], [12, 1], [13, 5], [14, 7], [15, 7], [16, 7]], "<u4")
+        shuffle._order_ties(halves, rng)
+        order = tuple(halves[:, 0].tolist())
+        counts[order] = counts.get(order, 0) + 1
+        np.testing.assert_array_equal(halves[:, 1], [0, 1, 1, 5, 7, 7, 7])
+    assert len(counts) == 12 and all(order[0] == 10 and order[3] == 13 for order in counts)
+    assert stats.chisquare(list(counts.values())).pvalue > 1e-4
+
+
+def test_a_million_small_numbers_tie_and_stay_uniform() -> None:
+    """Among some 10⁶ entries about 120 pairs draw the same 32 bits."""
+    got = shuffled(np.arange(2**20, dtype=np.float32), 5)
+    np.testing.assert_array_equal(np.sort(got), np.arange(2**20))
+    cells = np.histogram2d(np.arange(2**20), got, bins=30)[0]
+    assert stats.chisquare(cells.ravel(), ddof=58).pvalue > 1e-4
 
 
 def test_places_of_a_large_array_are_uniform_and_independent(monkeypatch: pytest.MonkeyPatch) -> None:
