@@ -8,8 +8,8 @@ from spectra.engine import shuffle
 from spectra.engine.shuffle import shuffled
 
 
-@pytest.mark.parametrize("shape", [(1,), (0, 3), (20, 30), (700, 600), (2**22 + 1,)])
-@pytest.mark.parametrize("dtype", [np.float32, np.int8])
+@pytest.mark.parametrize("shape", [(1,), (0, 3), (20, 30), (700, 600), (1100, 1001), (2**22 + 1,)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8])
 def test_entries_are_kept(shape: tuple[int, ...], dtype: type) -> None:
     w = np.random.default_rng(0).integers(-100, 100, shape).astype(dtype)
     before = w.copy()
@@ -28,9 +28,10 @@ def test_views_count_in_the_order_of_rows() -> None:
     np.testing.assert_array_equal(shuffled(w.T, 1), shuffled(w.T.copy(), 1))
 
 
-@pytest.mark.parametrize("whole", [8, 3, 1])
-def test_every_permutation_is_equally_likely(whole: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All 24 orders of four entries; dealt to buckets first where there are more than `whole`. χ²."""
+@pytest.mark.parametrize(("cached", "whole"), [(8, 8), (3, 3), (1, 1), (0, 8), (0, 3)])
+def test_every_permutation_is_equally_likely(cached: int, whole: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All 24 orders of four entries: sorted where there are more than `cached`, dealt to buckets beyond `whole`. χ²."""
+    monkeypatch.setattr(shuffle, "CACHED", cached)
     monkeypatch.setattr(shuffle, "WHOLE", whole)
     monkeypatch.setattr(shuffle, "MOST", 2)
     monkeypatch.setattr(shuffle, "BUCKET", 1)
@@ -58,15 +59,16 @@ def test_entries_that_drew_the_same_number_are_permuted_too() -> None:
     assert stats.chisquare(list(counts.values())).pvalue > 1e-4
 
 
-def test_a_million_small_numbers_tie_and_stay_uniform() -> None:
-    """Among some 10⁶ entries about 120 pairs draw the same 32 bits."""
-    got = shuffled(np.arange(2**20, dtype=np.float32), 5)
-    np.testing.assert_array_equal(np.sort(got), np.arange(2**20))
-    cells = np.histogram2d(np.arange(2**20), got, bins=30)[0]
+def test_two_million_small_numbers_tie_and_stay_uniform() -> None:
+    """Among two million entries about 500 pairs draw the same 32 bits."""
+    got = shuffled(np.arange(2**21, dtype=np.float32), 5)
+    np.testing.assert_array_equal(np.sort(got), np.arange(2**21))
+    cells = np.histogram2d(np.arange(2**21), got, bins=30)[0]
     assert stats.chisquare(cells.ravel(), ddof=58).pvalue > 1e-4
 
 
 def test_places_of_a_large_array_are_uniform_and_independent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shuffle, "CACHED", 2**12)
     monkeypatch.setattr(shuffle, "WHOLE", 2**14)
     monkeypatch.setattr(shuffle, "BUCKET", 2**12)
     monkeypatch.setattr(shuffle, "DEALT", 2**15)

@@ -1,10 +1,10 @@
 """Entries of an array in uniformly random places, on the host: NumPy, in the processor's cache.
 
-NumPy's own shuffle of ten million entries misses the cache at every step, 44 to 59 ns an entry. Sorting by random
-numbers goes through memory in order, with vector instructions. So many that the keys would take too much memory are
-first dealt to buckets by random bytes, and each bucket is then permuted. That is exactly uniform
-(Rao, Sankhyā A 23 (1961) 305; Sandelius, J. R. Stat. Soc. B 24 (1962) 472): given how many entries each bucket has, any
-dealing is equally likely.
+NumPy's own shuffle misses the cache at every step once the entries outgrow it: 44 to 59 ns an entry for ten million. Of
+more than a million, up to some are sorted by random numbers instead, which goes through memory in order and by vector
+instructions. Still more are first dealt to buckets by random bytes, and each bucket is then permuted. All of it is
+exactly uniform (Rao, Sankhyā A 23 (1961) 305; Sandelius, J. R. Stat. Soc. B 24 (1962) 472): given how many entries each
+bucket has, any dealing is equally likely.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+CACHED = 2**20
+"""Up to so many entries NumPy's shuffle is the faster one."""
+
 WHOLE = 2**22
-"""Up to so many entries are permuted at once: 34 MB of keys."""
+"""Up to so many are sorted at once: 34 MB of keys."""
 
 BUCKET, MOST = 2**17, 256
 """More are dealt to buckets of about this size, at most so many, for which a random byte is enough."""
@@ -37,7 +40,7 @@ def shuffled(w: np.ndarray, seed: int | Sequence[int]) -> np.ndarray:
 
     Notes
     -----
-    Float32 entries take 13 to 25 ns each on one core of an Intel Xeon, 8 to 12 up to 2²² entries on two, by two
+    Float32 entries take 11 to 25 ns each on one core of an Intel Xeon, 6 to 12 up to 2²² entries on two, by two
     threads, for Python's lock is free most of the time; other types up to half as much again. Beside the result it
     holds a copy and 20 bytes for each of 2²² entries.
     """
@@ -50,7 +53,7 @@ def shuffled(w: np.ndarray, seed: int | Sequence[int]) -> np.ndarray:
 
 def _shuffle_into(target: np.ndarray, source: np.ndarray, rng: np.random.Generator) -> None:
     if source.size <= WHOLE:
-        _shuffle_whole(target, source, rng)
+        (_shuffle_small if source.size <= CACHED else _sort_by_chance)(target, source, rng)
         return
     buckets = min(MOST, 1 << (source.size // BUCKET).bit_length())
     blocks, ends = _dealt(source, buckets, rng)
@@ -63,18 +66,27 @@ def _shuffle_into(target: np.ndarray, source: np.ndarray, rng: np.random.Generat
         start += members.size
 
 
-def _shuffle_whole(target: np.ndarray, source: np.ndarray, rng: np.random.Generator) -> None:
-    """Sorted by random numbers, the upper halves of 64-bit keys, for which NumPy has vectorized code.
+def _shuffle_small(target: np.ndarray, source: np.ndarray, rng: np.random.Generator) -> None:
+    """In 64-bit places, for which NumPy has a fast loop: the entries themselves, or where each is to be taken from."""
+    if source.itemsize not in (4, 8):
+        np.take(source, rng.permutation(source.size), out=target, mode="clip")
+        return
+    bits = np.dtype(f"u{source.itemsize}")
+    places = source.view(bits).astype(np.int64)
+    rng.shuffle(places)
+    target.view(bits)[...] = places
+
+
+def _sort_by_chance(target: np.ndarray, source: np.ndarray, rng: np.random.Generator) -> None:
+    """By random numbers, the upper halves of 64-bit keys, for which NumPy has vectorized code.
 
     The lower halves are the entries themselves or, where these do not fit, where each is to be taken from.
     """
     size = source.size
-    carried = source.view(np.uint32) if source.itemsize == 4 else np.arange(size, dtype=np.uint32)
     halves = np.empty((size, 2), "<u4")
-    halves[:, 0] = carried
+    halves[:, 0] = source.view(np.uint32) if source.itemsize == 4 else np.arange(size, dtype=np.uint32)
     halves[:, 1] = rng.bit_generator.random_raw((size + 1) // 2).view(np.uint32)[:size]
-    keys = halves.view("<u8").reshape(-1)
-    keys.sort()
+    halves.view("<u8").reshape(-1).sort()
     _order_ties(halves, rng)
     if source.itemsize == 4:
         target.view(np.uint32)[...] = halves[:, 0]
