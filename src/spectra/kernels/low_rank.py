@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Num
 
 from spectra.kernels.dtypes import AnyArray, eps, power_of_two, to_compute
 from spectra.kernels.spectrum import Method, Spectrum, spectrum
+from spectra.kernels.turns import after
 
 CORE_ERROR = 16.0
 """Rounding of the two decompositions and of the core: |δσ| ≤ CORE_ERROR·eps·‖B‖_F·‖A‖_F."""
@@ -49,9 +50,7 @@ def low_rank_spectrum(
     left, unit = _scaled(left)
     right, other = _scaled(jnp.swapaxes(right, -1, -2))
     first = jnp.linalg.qr(left, mode="r")
-    # One after the other: batches in jaxlib's LAPACK, when as many run at once as there are cores, wait for ever.
-    done = jnp.all(jnp.isfinite(first), axis=(-2, -1), keepdims=True)
-    second = jnp.linalg.qr(jnp.where(done, right, jnp.nan), mode="r")
+    second = jnp.linalg.qr(after(right, first), mode="r")
     core = jnp.matmul(first, jnp.swapaxes(second, -1, -2), precision=lax.Precision.HIGHEST)
     found = spectrum(core, method)
     sizes = jnp.linalg.norm(lax.stop_gradient(left), axis=(-2, -1)) * jnp.linalg.norm(

@@ -19,6 +19,7 @@ from spectra.kernels.marchenko_pastur import Numbers
 from spectra.kernels.moments import moments
 from spectra.kernels.random_matrix import fit_bulk
 from spectra.kernels.spectrum import eigenvalues
+from spectra.kernels.turns import after
 
 PRNGKey = Key[AnyArray, ""] | UInt32[AnyArray, "2"]
 
@@ -111,7 +112,8 @@ def permutation_null(
     mask = None if where is None else to_mask(where, matrix)
     rows, columns = matrix.shape if mask is None else (jnp.sum(jnp.any(mask, axis)) for axis in (1, 0))
     N, M = jnp.maximum(rows, columns), jnp.minimum(rows, columns)
-    real, permuted = eigenvalues(matrix, "gram", mask), permuted_eigenvalues(matrix, key, n, mask)
+    real = eigenvalues(matrix, "gram", mask)
+    permuted = permuted_eigenvalues(after(matrix, real), key, n, mask)
     counted = jnp.arange(real.shape[-1]) >= real.shape[-1] - M
     kurtosis = moments(matrix, where=mask).kurtosis
     return compare_with_null(real, permuted, N, M, counted, level, jnp.nan_to_num(kurtosis))

@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Num
 from spectra.kernels import gini, spectrum
 from spectra.kernels.dtypes import AnyArray, to_compute
 from spectra.kernels.spectrum import Route
+from spectra.kernels.turns import after
 from spectra.models.layers import Layer
 from spectra.training.entries import NEAR_ZERO, cut_in_chunks, moments_of_layers, share_below
 from spectra.training.metrics import (
@@ -129,7 +130,7 @@ def _spectral_columns(
             jnp.sum(found.num_unresolved, axis=-1),
         )
 
-    s = _by_shape(matrices, of_stack)
+    s = _by_shape(matrices, of_stack, in_turn=lambda stack, found: after(stack, found.singular_values))
     columns: dict[str, Any] = {name: SPECTRUM[name](s) for name in wanted if name in SPECTRUM}
     if any(name in FIT for name in wanted):
         fit = fit_spectra(s, route)
@@ -139,12 +140,20 @@ def _spectral_columns(
     return columns
 
 
-def _by_shape(arrays: Sequence[Array], of_stack: Callable[[Array], Any]) -> Any:
-    """The function of the arrays in stacks of one shape and type, its results in the order of the arrays."""
+def _by_shape(
+    arrays: Sequence[Array], of_stack: Callable[[Array], Any], in_turn: Callable[[Array, Any], Array] | None = None
+) -> Any:
+    """The function of the arrays in stacks of one shape and type, its results in the order of the arrays.
+
+    `in_turn` makes a stack wait for the result of the one before.
+    """
     groups: dict[Any, list[int]] = {}
     for place, array in enumerate(arrays):
         groups.setdefault((array.shape, array.dtype), []).append(place)
-    results = [of_stack(jnp.stack([arrays[place] for place in group])) for group in groups.values()]
+    results: list[Any] = []
+    for group in groups.values():
+        stack = jnp.stack([arrays[place] for place in group])
+        results.append(of_stack(in_turn(stack, results[-1]) if in_turn and results else stack))
     order = np.argsort([place for group in groups.values() for place in group])
     return jax.tree.map(lambda *parts: jnp.concatenate(parts)[order], *results)
 
