@@ -1,7 +1,7 @@
 """Entries of an array in uniformly random places, on the host: NumPy, in the processor's cache.
 
-NumPy's own shuffle misses the cache at every step once the entries outgrow it: 44 to 59 ns an entry for ten million. Of
-more than a million, up to some are sorted by random numbers instead, which goes through memory in order and by vector
+NumPy's own shuffle misses the cache at every step once the entries outgrow it: 44 to 59 ns an entry for ten million.
+From one to four million entries are sorted by random numbers instead, which goes through memory in order and by vector
 instructions. Still more are first dealt to buckets by random bytes, and each bucket is then permuted. All of it is
 exactly uniform (Rao, Sankhyā A 23 (1961) 305; Sandelius, J. R. Stat. Soc. B 24 (1962) 472): given how many entries each
 bucket has, any dealing is equally likely.
