@@ -98,7 +98,7 @@ def best(family: str, x: np.ndarray, xmin: float) -> float:
         value = -likelihood(family, x, _outward(family, q), xmin)
         return value if np.isfinite(value) else 1e100
 
-    options = {"xatol": 1e-4, "fatol": 1e-8, "maxiter": 2000}
+    options = {"xatol": 1e-7, "fatol": 1e-9, "maxiter": 2000}
     found = (optimize.minimize(cost, q, method="Nelder-Mead", options=options) for q in STARTS[family](x, xmin))
     return -min(result.fun for result in found)
 

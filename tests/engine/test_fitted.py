@@ -123,8 +123,8 @@ def test_unknown_values_are_refused(option: str, value: object):
 
 def test_tails_of_the_weights():
     """Right tail Pareto, left tail exponential, zeros between; against powerlaw on the same entries."""
-    w = np.concatenate([0.5 * pareto(1500, 3.0), -(0.2 + RNG.exponential(0.1, 3000)), np.zeros(500)])
-    w = RNG.permutation(w).astype(np.float32).reshape(50, 100)
+    w = np.concatenate([0.5 * pareto(4000, 3.0), -(0.2 + RNG.exponential(0.1, 3000)), np.zeros(1000)])
+    w = RNG.permutation(w).astype(np.float32).reshape(80, 100)
     m = spectra.analyze({"fc.kernel": w}, tails=True)["fc"].metrics
     reference = powerlaw.Fit(np.sort(w[w > 0]).astype(float)[::-1], verbose=0)
     np.testing.assert_allclose(m["right_alpha"], reference.alpha, rtol=1e-4)
@@ -138,7 +138,7 @@ def test_tails_of_the_weights():
     assert m["left_n_tail"] == u.size
     np.testing.assert_allclose(m["left_R_exponential"], ratio, rtol=1e-3)
     np.testing.assert_allclose(m["left_p_exponential"], 2 * stats.norm.sf(abs(ratio)), rtol=1e-2)
-    assert m["zero_fraction"] == 500 / 5000
+    assert m["zero_fraction"] == 1000 / 8000
     frame = spectra.analyze({"fc.kernel": w}, tails=True).to_pandas()
     assert frame["right_n_tail"].dtype == pd.Int64Dtype() and frame["left_verdict"][0] == m["left_verdict"] != "no fit"
 
