@@ -3,9 +3,11 @@
 The hook must stand before spectra is imported; the tests' own code is not checked.
 """
 
+import gc
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 
 import jaxtyping
@@ -45,7 +47,23 @@ def _flags() -> str:
 if "XLA_FLAGS" not in os.environ:  # in the first process; the others have its environment
     os.environ["XLA_FLAGS"] = _flags()
 
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _CACHES = tempfile.TemporaryDirectory(prefix="spectra-tests-", ignore_cleanup_errors=True)
+    os.environ["XDG_CACHE_HOME"] = _CACHES.name  # the programs that tests start share what they compile, and no more
+
 _HOOK = jaxtyping.install_import_hook("spectra.kernels", "beartype.beartype")
+
+
+def pytest_configure() -> None:
+    """Programs of this process are compiled once; to write them down for others would take longer."""
+    import jax
+
+    jax.config.update("jax_enable_compilation_cache", False)
+
+
+def pytest_unconfigure() -> None:
+    """Nothing that is left needs to be looked through by the garbage collector, which pytest calls five times now."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

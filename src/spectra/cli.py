@@ -89,7 +89,7 @@ def _printing() -> Iterator[Console]:
     # Into a file or a pipe the table goes in full, however wide.
     wide = {"width": 100_000, "color_system": None, "force_terminal": False}
     try:
-        yield Console() if sys.stdout.isatty() else Console(**wide)  # type: ignore[arg-type]
+        yield Console() if sys.stdout.isatty() else Console(**wide)
         sys.stdout.flush()
     except OSError as error:
         raise _OutputLostError from error

@@ -12,7 +12,6 @@ from typing import Protocol
 import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
-from threadpoolctl import threadpool_limits
 
 from spectra.engine.farms import window_count
 from spectra.engine.host import host_spectrum
@@ -20,6 +19,7 @@ from spectra.engine.options import Options
 from spectra.engine.padding import Shape, choose_buckets, choose_groups, choose_lengths, pad_to
 from spectra.engine.plan import Plan
 from spectra.engine.programs import fetch
+from spectra.engine.threads import blas_threads
 from spectra.kernels import Spectrum, spectrum
 from spectra.kernels.sharded import sharded_spectrum
 from spectra.kernels.spectrum import Route
@@ -87,7 +87,7 @@ class LapackBackend:
 
     def using(self, workers: int) -> AbstractContextManager[None]:
         # One thread a matrix: LAPACK's own threads wait for each other more than they work on small matrices.
-        return threadpool_limits(max(1, self.workers // workers), user_api="blas")
+        return blas_threads(max(1, self.workers // workers))
 
 
 class JaxBackend:

@@ -209,6 +209,6 @@ def _tied(source: TensorSource, names: Sequence[str]) -> dict[str, str]:
 
 def _shares(one: np.ndarray, other: np.ndarray) -> bool:
     try:
-        return np.shares_memory(one, other, max_work=10_000)  # type: ignore[arg-type]  # which knows of -1 and 0
+        return np.shares_memory(one, other, max_work=10_000)  # pyrefly: ignore[bad-argument-type] - NumPy takes any
     except np.exceptions.TooHardError:
         return True

@@ -149,7 +149,7 @@ def _norm_of_block(block: np.ndarray) -> float:
 
 def _blocks(w: np.ndarray) -> Iterator[np.ndarray]:
     """Views of an array, of about `BLOCK` entries each, whatever its strides."""
-    matrices: Sequence[np.ndarray] = w if w.ndim == 3 else [w.reshape(w.shape[0], -1)]  # type: ignore[assignment]
+    matrices: Sequence[np.ndarray] = list(w) if w.ndim == 3 else [w.reshape(w.shape[0], -1)]
     for matrix in matrices:
         rows = max(BLOCK // max(matrix.shape[1], 1), 1)
         for start in range(0, matrix.shape[0], rows):

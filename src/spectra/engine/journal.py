@@ -35,7 +35,7 @@ from spectra.report.result import LayerResult
 try:
     import fcntl
 except ImportError:  # Windows: no lock, the user must see to it that one process writes
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 FORMAT = 1
 """Of the files here; to be raised with every change of what they mean."""

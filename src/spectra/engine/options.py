@@ -102,7 +102,7 @@ class Options:
         ):
             value = getattr(self, name)
             whole = isinstance(value, Integral) and not isinstance(value, bool)
-            if not whole or value < least or (most is not None and value > most):
+            if not whole or int(value) < least or (most is not None and int(value) > most):
                 limits = f"of at least {least}" if most is None else f"from {least} to {most}"
                 raise InputError(f"{name}={value!r} must be a whole number {limits}")
         if 0 < self.gof < FEWEST_REPLICATES:

@@ -23,7 +23,7 @@ ROW = 4096
 class Summary(NamedTuple):
     """Moments and norms of the entries; NaN where a quantity does not exist."""
 
-    count: int  # type: ignore[assignment]  # a tuple has a method of that name
+    count: int
     mean: float
     std: float
     skewness: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ LARGE_MEAN = 100
 class Piece(NamedTuple):
     """Sums over one piece of entries; powers in multiples of `unit`."""
 
-    count: float  # type: ignore[assignment]  # a tuple has a method of that name
+    count: float
     mean: float
     m2: float
     m3: float
@@ -44,11 +44,11 @@ def pieces_of(flat: np.ndarray, size: int = PIECE) -> Iterator[np.ndarray]:
 
 def summary_of(pieces: list[Piece]) -> Summary:
     """Moments of all pieces together, by Pébay's formulas in float64."""
-    p = Piece(*np.array(pieces, np.float64).T)  # a column a field
+    p: Any = Piece(*np.array(pieces, np.float64).T)  # a column a field
     unit = float(np.max(p.unit))
     scale = p.unit / unit
     return summarise(
-        Blocks(p.count, p.mean * scale, p.m2 * scale**2, p.m3 * scale**3, p.m4 * scale**4),  # type: ignore[arg-type]
+        Blocks(p.count, p.mean * scale, p.m2 * scale**2, p.m3 * scale**3, p.m4 * scale**4),
         unit,
         low=float(np.min(p.min)),
         high=float(np.max(p.max)),

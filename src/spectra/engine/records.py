@@ -127,7 +127,8 @@ def unpack_result(content: bytes) -> tuple[str, LayerResult]:
 
 def _pack(value: Any) -> bytes:
     # strict_types: tuples and NumPy's scalars come to `_pack_other` instead of passing for lists and floats
-    return msgpack.packb(value, default=_pack_other, strict_types=True, unicode_errors=_TEXT)
+    packed: Any = msgpack.packb(value, default=_pack_other, strict_types=True, unicode_errors=_TEXT)
+    return packed
 
 
 def _unpack(content: bytes) -> Any:

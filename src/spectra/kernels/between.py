@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Num
 
+from spectra.kernels.compiled import compiled
 from spectra.kernels.dtypes import AnyArray, power_of_two, to_compute
 from spectra.kernels.spectrum import GRAM_ERROR, GRAM_ERROR_BY_SIZE, error_bound, gram_matrix, spectrum
 
@@ -49,6 +50,7 @@ class Overlap(NamedTuple):
     """How many directions were compared: those that are resolved in both matrices."""
 
 
+@compiled()
 def matrix_distance(a: Num[AnyArray, "*batch m n"], b: Num[AnyArray, "*batch m n"]) -> Distance:
     """Norms of the difference of two matrices, absolute and relative to the first.
 
@@ -90,6 +92,7 @@ def matrix_distance(a: Num[AnyArray, "*batch m n"], b: Num[AnyArray, "*batch m n
     )
 
 
+@compiled()
 def esd_distance(x: Num[AnyArray, "*batch n"], y: Num[AnyArray, "*batch n"]) -> Float[Array, "*batch"]:
     """Wasserstein-1 distance of two spectra of equal size, over the mean of the first.
 
@@ -119,6 +122,7 @@ def esd_distance(x: Num[AnyArray, "*batch n"], y: Num[AnyArray, "*batch n"]) -> 
     return _ratio(jnp.mean(jnp.abs(second / unit - first / unit), axis=-1), jnp.mean(first / unit, axis=-1))
 
 
+@compiled("k")
 def top_vectors(w: Num[AnyArray, "*batch m n"], k: int) -> TopVectors:
     """The left and right singular vectors of the k largest singular values.
 
@@ -174,6 +178,7 @@ def top_vectors(w: Num[AnyArray, "*batch m n"], k: int) -> TopVectors:
     return TopVectors(known(left), known(right), jnp.where(finite, resolved, 0))
 
 
+@compiled("k")
 def overlap(a: Num[AnyArray, "*batch m n"], b: Num[AnyArray, "*batch m n"], k: int) -> Overlap:
     """How much the leading singular subspaces of two matrices share.
 
@@ -216,6 +221,7 @@ def overlap(a: Num[AnyArray, "*batch m n"], b: Num[AnyArray, "*batch m n"], k: i
     return subspace_overlap(TopVectors(*(field[0] for field in both)), TopVectors(*(field[1] for field in both)))
 
 
+@compiled()
 def subspace_overlap(one: TopVectors, other: TopVectors) -> Overlap:
     """How much two leading singular subspaces share; `overlap` computes them as well.
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Num
 
+from spectra.kernels.compiled import compiled
 from spectra.kernels.dtypes import AnyArray, eps, to_compute
 from spectra.kernels.spectrum import Method, Spectrum, spectrum
 
@@ -64,18 +65,7 @@ def conv_spectrum(
     singular value twice: so the routes, error bounds and platforms of `spectra.spectrum` serve here as well, and the
     Gram route on it takes no longer than LAPACK's own complex one.
     """
-    kernel = to_compute(w)
-    sizes = _image(kernel.shape, size)
-    blocks = _grouped(kernel, groups)
-    axes = tuple(range(len(sizes)))
-    transform = jnp.fft.rfftn(blocks, s=sizes, axes=axes)
-    real, imag = jnp.real(transform), jnp.imag(transform)
-    embedded = jnp.concatenate(
-        [jnp.concatenate([real, -imag], axis=-1), jnp.concatenate([imag, real], axis=-1)], axis=-2
-    )
-    found = spectrum(embedded.astype(blocks.dtype), method)
-    half = _twice(found, _transform_error(blocks, sizes))
-    return Spectrum(*(_whole(field, sizes) for field in half))
+    return _by_frequency(w, _image(jnp.shape(w), size), groups, method)
 
 
 def conv_singular_values(
@@ -95,6 +85,20 @@ def conv_singular_values(
     [1.0, 0.707, 0.707, 0.0]
     """
     return jnp.sort(conv_spectrum(w, size, groups=groups, method=method).singular_values, axis=None)[::-1]
+
+
+@compiled("sizes", "groups", "method")
+def _by_frequency(w: Num[AnyArray, "*kernel"], sizes: tuple[int, ...], groups: int, method: Method) -> Spectrum:
+    blocks = _grouped(to_compute(w), groups)
+    axes = tuple(range(len(sizes)))
+    transform = jnp.fft.rfftn(blocks, s=sizes, axes=axes)
+    real, imag = jnp.real(transform), jnp.imag(transform)
+    embedded = jnp.concatenate(
+        [jnp.concatenate([real, -imag], axis=-1), jnp.concatenate([imag, real], axis=-1)], axis=-2
+    )
+    found = spectrum(embedded.astype(blocks.dtype), method)
+    half = _twice(found, _transform_error(blocks, sizes))
+    return Spectrum(*(_whole(field, sizes) for field in half))
 
 
 def _image(shape: tuple[int, ...], size: int | Sequence[int]) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Num
 
+from spectra.kernels.compiled import compiled
 from spectra.kernels.dtypes import AnyArray, to_compute
 from spectra.kernels.hill import hill_alpha
 from spectra.kernels.spectrum import eigenvalues
@@ -90,6 +91,7 @@ def _starts(size: int, part: int, most: int | None) -> tuple[int, ...]:
     return tuple(round(i * (size - part) / (number - 1)) for i in range(number))
 
 
+@compiled("ratio", "width", "most")
 def farms_eigenvalues(
     w: Num[AnyArray, "m n"], ratio: float = 1.0, width: int | None = None, most: int | None = None
 ) -> Float[Array, " pooled"]:
@@ -108,6 +110,7 @@ def farms_eigenvalues(
     return jnp.sort(lax.map(one, jnp.asarray(starts, jnp.int32)).ravel())
 
 
+@compiled("ratio", "width", "most")
 def farms_alpha(
     w: Num[AnyArray, "m n"], ratio: float = 1.0, width: int | None = None, most: int | None = None
 ) -> Farms:

@@ -6,10 +6,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from spectra.kernels.compiled import compiled
 from spectra.kernels.dtypes import AnyArray, to_compute, to_mask
 from spectra.kernels.scan import log_ratio
 
 
+@compiled()
 def hill_alpha(
     eigenvalues: Num[AnyArray, "*batch n"],
     where: Bool[AnyArray, "*mask"] | None = None,

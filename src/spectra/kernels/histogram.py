@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from spectra.kernels.compiled import compiled
 from spectra.kernels.dtypes import AnyArray, power_of_two, to_compute, to_mask
 from spectra.kernels.moments import BLOCK, Moments, cut, fold, moments_of, read
 
@@ -34,6 +35,7 @@ class Histogram(NamedTuple):
     """Entries that are not a number."""
 
 
+@compiled("bins", "scale")
 def histogram(
     w: Num[AnyArray, "*shape"],
     edges: Float[AnyArray, " bins_1"] | None = None,
@@ -89,6 +91,7 @@ def histogram(
     return _histogram(_count(values, mask, edges, edges.shape[0] - 1, _searched_slot), edges)
 
 
+@compiled("bins")
 def moments_and_histogram(
     w: Num[AnyArray, "*shape"],
     edges: Float[AnyArray, " bins_1"] | None = None,
@@ -279,6 +282,7 @@ def _range(
     return found
 
 
+@compiled("bins", "scale")
 def edges_between(
     low: Num[AnyArray, ""] | float, high: Num[AnyArray, ""] | float, bins: int, scale: Scale = "linear"
 ) -> Float[Array, " bins_1"]:

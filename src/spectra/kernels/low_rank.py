@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Num
 
+from spectra.kernels.compiled import compiled
 from spectra.kernels.dtypes import AnyArray, eps, power_of_two, to_compute
 from spectra.kernels.spectrum import Method, Spectrum, spectrum
 from spectra.kernels.turns import after
@@ -18,6 +19,7 @@ CORE_ERROR = 16.0
 """Rounding of the two decompositions and of the core: |δσ| ≤ CORE_ERROR·eps·‖B‖_F·‖A‖_F."""
 
 
+@compiled("method")
 def low_rank_spectrum(
     b: Num[AnyArray, "*batch m r"], a: Num[AnyArray, "*batch r n"], method: Method = "svd"
 ) -> Spectrum:
@@ -65,6 +67,7 @@ def low_rank_spectrum(
     return Spectrum(shown * scale[..., None], found.num_evals, lost, floor * scale)
 
 
+@compiled("method")
 def low_rank_singular_values(
     b: Num[AnyArray, "*batch m r"], a: Num[AnyArray, "*batch r n"], method: Method = "svd"
 ) -> Float[Array, "*batch k"]:

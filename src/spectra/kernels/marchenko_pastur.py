@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Num
 
+from spectra.kernels.compiled import compiled
 from spectra.kernels.dtypes import AnyArray, to_compute
 
 Numbers: TypeAlias = Num[AnyArray, "..."] | float | int
@@ -54,6 +55,7 @@ def mp_density(x: Numbers, variance: Numbers, N: Numbers, M: Numbers) -> Float[A
     return jnp.where(inside, root / (2 * jnp.pi * m * safe) / variance, 0)
 
 
+@compiled()
 def mp_cdf(x: Numbers, variance: Numbers, N: Numbers, M: Numbers) -> Float[Array, "*shape"]:
     """Share of the eigenvalues at or below x, to about 3e-6 in float32.
 
@@ -64,6 +66,7 @@ def mp_cdf(x: Numbers, variance: Numbers, N: Numbers, M: Numbers) -> Float[Array
     return _cdf(x / (variance * n), jnp.sqrt(m / n))
 
 
+@compiled()
 def mp_quantile(p: Numbers, variance: Numbers, N: Numbers, M: Numbers) -> Float[Array, "*shape"]:
     """The x at which a share p of the eigenvalues lies below, by bisection; not differentiable."""
     p, variance, n, m = _together(p, variance, N, M)

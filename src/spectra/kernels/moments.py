@@ -12,6 +12,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from spectra.kernels.compiled import compiled
 from spectra.kernels.dtypes import AnyArray, power_of_two, to_compute, to_mask
 
 ROWS, LANES = 32, 256
@@ -30,7 +31,7 @@ class Moments(NamedTuple):
     A NaN or infinite entry makes every float field NaN: clean the data or mask it out on purpose.
     """
 
-    count: Int[AnyArray, ""]  # type: ignore[assignment]  # a tuple has a method of that name
+    count: Int[AnyArray, ""]
     mean: Float[AnyArray, ""]
     std: Float[AnyArray, ""]
     """Population standard deviation, divisor `count`."""
@@ -71,9 +72,10 @@ class Sums(NamedTuple):
     low: Float[AnyArray, ""]
     high: Float[AnyArray, ""]
     zeros: Int[AnyArray, ""]
-    count: Int[AnyArray, ""]  # type: ignore[assignment]  # a tuple has a method of that name
+    count: Int[AnyArray, ""]
 
 
+@compiled()
 def moments(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = None) -> Moments:
     """Moments, extremes, norms and Hoyer sparsity of all entries of an array, in one reading.
 
@@ -210,7 +212,7 @@ class BlockSums(NamedTuple):
     low: Float[AnyArray, "*blocks"]
     high: Float[AnyArray, "*blocks"]
     zeros: Int[AnyArray, "*blocks"]
-    count: Int[AnyArray, "*blocks"]  # type: ignore[assignment]
+    count: Int[AnyArray, "*blocks"]
 
 
 def measure_block(x: Float[Array, " size"], inside: Bool[Array, " size"] | None) -> BlockSums:

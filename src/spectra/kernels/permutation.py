@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key, Num, UInt32
 
+from spectra.kernels.compiled import compiled
 from spectra.kernels.dtypes import AnyArray, to_compute, to_mask
 from spectra.kernels.marchenko_pastur import Numbers
 from spectra.kernels.moments import moments
@@ -41,6 +42,7 @@ class NullComparison(NamedTuple):
     """Wasserstein-1 distance of the two distributions of eigenvalues over the mean eigenvalue (`w1_rand_distance`)."""
 
 
+@compiled()
 def permute_entries(
     w: Num[AnyArray, "m n"], key: PRNGKey, where: Bool[AnyArray, "#m #n"] | None = None
 ) -> Float[Array, "m n"]:
@@ -62,6 +64,7 @@ def permute_entries(
     return jnp.zeros_like(flat).at[places].set(values, unique_indices=True).reshape(matrix.shape)
 
 
+@compiled("n")
 def permuted_eigenvalues(
     w: Num[AnyArray, "m n"], key: PRNGKey, n: int = 1, where: Bool[AnyArray, "#m #n"] | None = None
 ) -> Float[Array, "{n} k"]:
@@ -88,6 +91,7 @@ def permuted_eigenvalues(
     return lax.map(one, jnp.arange(n))
 
 
+@compiled("n")
 def permutation_null(
     w: Num[AnyArray, "m n"],
     key: PRNGKey,
@@ -119,6 +123,7 @@ def permutation_null(
     return compare_with_null(real, permuted, N, M, counted, level, jnp.nan_to_num(kurtosis))
 
 
+@compiled()
 def compare_with_null(
     eigenvalues: Num[AnyArray, " k"],
     permuted: Num[AnyArray, "p k"],

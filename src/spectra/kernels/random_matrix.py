@@ -16,6 +16,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from spectra.kernels.batches import over_batches
+from spectra.kernels.compiled import compiled
 from spectra.kernels.dtypes import AnyArray, power_of_two, to_compute, to_mask
 from spectra.kernels.marchenko_pastur import Numbers, _together, mp_cdf, mp_edges, mp_quantile
 from spectra.kernels.scan import sums_from_the_top
@@ -47,6 +48,7 @@ class BulkFit(NamedTuple):
     """A `FitStatus`; NO_SPREAD where nothing is left beside the spikes, as in a constant matrix."""
 
 
+@compiled()
 def tracy_widom_edge(
     variance: Numbers,
     N: Numbers,
@@ -121,6 +123,7 @@ def spike_eigenvalue(strength: Numbers, variance: Numbers, N: Numbers, M: Number
     return power + variance * (n + m) + variance * n * (variance * m / power)
 
 
+@compiled()
 def fit_bulk(
     eigenvalues: Num[AnyArray, "*batch n"],
     N: Numbers,

@@ -55,7 +55,7 @@ TIED = 4
 class BestStart(NamedTuple):
     """The tail of smallest distance."""
 
-    index: Int[Array, ""]  # type: ignore[assignment]  # hides a method of tuple
+    index: Int[Array, ""]
     """Place of xmin in the sorted sample; 0 where there is no candidate."""
     alpha: Float[Array, ""]
     """Exponent; NaN where there is no candidate."""
@@ -76,7 +76,7 @@ class Tails(NamedTuple):
     """What lacks: were depth one number, an outlier would take the digits from the values close to each other."""
     share: Float[Array, " n"]
     """1/n of the tail, the step of its empirical distribution."""
-    count: Int[Array, ""]  # type: ignore[assignment]  # hides a method of tuple
+    count: Int[Array, ""]
     """Number of values."""
     first: Bool[Array, " n"]
     """Whether the value is the first of its equals, where the distance is taken."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Num
 
+from spectra.kernels.compiled import compiled
 from spectra.kernels.dtypes import AnyArray, power_of_two, to_compute, to_mask
 from spectra.kernels.moments import BLOCK, Moments, cut, fold, moments
 
@@ -27,6 +28,7 @@ class Sparsity(NamedTuple):
     """Gini index of |w|: 0 if all magnitudes are equal, 1 − 1/n for a single nonzero (Hurley & Rickard 2009)."""
 
 
+@compiled()
 def sparsity(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = None) -> Sparsity:
     """All sparsity measures of the entries of an array.
 
@@ -61,6 +63,7 @@ def sparsity(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None =
     )
 
 
+@compiled()
 def small_counts(
     w: Num[AnyArray, "*shape"], m: Moments, where: Bool[AnyArray, "*mask"] | None = None
 ) -> tuple[Num[Array, ""], Num[Array, ""]]:
@@ -90,6 +93,7 @@ def small_counts(
     return found[0], found[1]
 
 
+@compiled()
 def gini(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = None) -> Float[Array, ""]:
     """Gini index of the magnitudes |w|, 1 − 2 Σₖ |w|₍ₖ₎/‖w‖₁ · (n − k + ½)/n over ascending magnitudes.
 
@@ -111,6 +115,7 @@ def gini(w: Num[AnyArray, "*shape"], where: Bool[AnyArray, "*mask"] | None = Non
     return jnp.where(usable, 1 + weighted / jnp.where(usable, total, 1), jnp.nan)
 
 
+@compiled()
 def quantiles(
     w: Num[AnyArray, "*shape"], q: Num[AnyArray, " k"], where: Bool[AnyArray, "*mask"] | None = None
 ) -> Float[Array, " k"]:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from spectra.kernels.compiled import compiled
 from spectra.kernels.dtypes import AnyArray, eps, power_of_two, to_compute, to_mask
 from spectra.kernels.symmetric import symmetric_eigenvalues
 
@@ -46,6 +47,7 @@ class Spectrum(NamedTuple):
     """The singular value below which this method in this precision sees only rounding."""
 
 
+@compiled("method")
 def spectrum(
     w: Num[AnyArray, "*batch m n"], method: Method = "auto", where: Bool[AnyArray, "*mask"] | None = None
 ) -> Spectrum:
@@ -132,6 +134,7 @@ def shown_spectrum(
     )
 
 
+@compiled("method")
 def singular_values(
     w: Num[AnyArray, "*batch m n"], method: Method = "auto", where: Bool[AnyArray, "*mask"] | None = None
 ) -> Float[Array, "*batch k"]:
@@ -149,6 +152,7 @@ def singular_values(
     return spectrum(w, method, where).singular_values
 
 
+@compiled("method")
 def eigenvalues(
     w: Num[AnyArray, "*batch m n"], method: Method = "auto", where: Bool[AnyArray, "*mask"] | None = None
 ) -> Float[Array, "*batch k"]:

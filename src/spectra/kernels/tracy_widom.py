@@ -17,6 +17,7 @@ from jax import lax
 from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float, Num
 
+from spectra.kernels.compiled import compiled
 from spectra.kernels.dtypes import AnyArray, to_compute
 
 MEAN, VARIANCE = -1.2065335745820, 1.607781034581
@@ -81,6 +82,7 @@ QUANTILE = (
 )
 
 
+@compiled()
 def tracy_widom_cdf(s: Num[AnyArray, "*shape"] | float | int) -> Float[Array, "*shape"]:
     """Probability F₁(s) that the centred and scaled largest eigenvalue is at most s.
 
@@ -95,6 +97,7 @@ def tracy_widom_cdf(s: Num[AnyArray, "*shape"] | float | int) -> Float[Array, "*
     return ndtr(_score(to_compute(jnp.asarray(s))))
 
 
+@compiled()
 def tracy_widom_sf(s: Num[AnyArray, "*shape"] | float | int) -> Float[Array, "*shape"]:
     """Probability 1 − F₁(s) of a larger value, with a relative error below 1e-6 for s up to 9.
 
@@ -103,6 +106,7 @@ def tracy_widom_sf(s: Num[AnyArray, "*shape"] | float | int) -> Float[Array, "*s
     return ndtr(-_score(to_compute(jnp.asarray(s))))
 
 
+@compiled()
 def tracy_widom_quantile(p: Num[AnyArray, "*shape"] | float | int) -> Float[Array, "*shape"]:
     """The s with F₁(s) = p, right to 1e-6 for 1e-9 ≤ p ≤ 1 − 1e-9; −inf and inf for 0 and 1, else NaN outside.
 
@@ -111,6 +115,7 @@ def tracy_widom_quantile(p: Num[AnyArray, "*shape"] | float | int) -> Float[Arra
     return _quantile_of_score(ndtri(to_compute(jnp.asarray(p))))
 
 
+@compiled()
 def tracy_widom_isf(level: Num[AnyArray, "*shape"] | float | int) -> Float[Array, "*shape"]:
     """The s that is exceeded with probability `level`: 0.9793 for 0.05, 2.0234 for 0.01.
 

@@ -11,6 +11,7 @@ from jax import lax
 from jax.scipy.special import digamma
 from jaxtyping import Array, Bool, Float, Num
 
+from spectra.kernels.compiled import compiled
 from spectra.kernels.dtypes import AnyArray, power_of_two, to_compute, to_mask
 from spectra.kernels.marchenko_pastur import Numbers
 
@@ -37,6 +38,7 @@ class TopVectors(NamedTuple):
     """‖WᵀWv − σ²v‖/σ_max²: how far each vector is from being one. Close singular values mix below it."""
 
 
+@compiled()
 def localisation(vectors: Num[AnyArray, "*batch d"], where: Bool[AnyArray, "*mask"] | None = None) -> Localisation:
     """Participation ratio and entropy of vectors along the last axis, of any length but 0.
 
@@ -73,6 +75,7 @@ def random_localisation(d: Numbers) -> Localisation:
     return Localisation((size + 2) / (3 * size), jnp.where(size > 1, entropy, 1))
 
 
+@compiled("k", "tolerance", "most")
 def top_singular_vectors(
     w: Num[AnyArray, "m n"],
     k: int,

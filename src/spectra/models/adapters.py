@@ -217,7 +217,7 @@ class Scales:
 
 def _number(value: object) -> float | None:
     plain = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if plain else None  # type: ignore[arg-type]
+    return float(value) if plain else None
 
 
 def alphas(tensors: Sequence[TensorInfo], adapters: Sequence[Adapter]) -> Iterator[tuple[Adapter, str]]:

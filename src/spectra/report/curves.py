@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
 from spectra.report.result import LayerResult, WeightHistogram
+
+if TYPE_CHECKING:
+    from spectra.kernels import Family
 
 # Eigenvalues that small next to the largest are rounding error; drawn, they would squeeze the spectrum to a line.
 DRAWN_ABOVE = 1e-10
@@ -100,18 +103,20 @@ def family_ccdfs(layers: Sequence[LayerResult], points: int = 80) -> list[Famili
     fits = [power_law(layer) if layer.families else None for layer in layers]
     found = [Families(np.geomspace(fit.xmin, fit.xmax, points) if fit else np.empty(0), {}) for fit in fits]
     for name in dict.fromkeys(name for layer in layers for name in layer.families):
-        known = [i for i, fit in enumerate(fits) if fit and np.isfinite(layers[i].families.get(name, np.nan)).all()]
+        known = [
+            (i, fit) for i, fit in enumerate(fits) if fit and np.isfinite(layers[i].families.get(name, np.nan)).all()
+        ]
         if name == "power_law":  # the fit itself; a program for it would take longer to compile than all else
-            for i in known:
-                found[i].p[name] = fits[i].ccdf(found[i].x)  # type: ignore[union-attr]
+            for i, fit in known:
+                found[i].p[name] = fit.ccdf(found[i].x)
         elif known:
             from spectra.kernels import tail_ccdf
 
-            multiples = np.array([found[i].x / found[i].x[0] for i in known], np.float32)
-            params = np.array([layers[i].families[name] for i in known], np.float32)
-            curves = np.asarray(tail_ccdf(multiples, name, params, 1), np.float64)  # type: ignore[arg-type]
-            for i, curve in zip(known, curves, strict=True):
-                found[i].p[name] = fits[i].beyond + fits[i].share * curve  # type: ignore[union-attr]
+            multiples = np.array([found[i].x / found[i].x[0] for i, _ in known], np.float32)
+            params = np.array([layers[i].families[name] for i, _ in known], np.float32)
+            curves = np.asarray(tail_ccdf(multiples, cast("Family", name), params, 1), np.float64)
+            for (i, fit), curve in zip(known, curves, strict=True):
+                found[i].p[name] = fit.beyond + fit.share * curve
     return found
 
 

@@ -91,7 +91,7 @@ def heat_map(layers: Sequence[LayerResult], metrics: Sequence[str] = HEAT) -> He
     """The heat map of these layers; metrics that none of them has are left out."""
     table = np.array([[number(layer, metric) for layer in layers] for metric in metrics], float)
     table = table.reshape(len(metrics), len(layers))
-    kept = np.isfinite(table).any(axis=1)
+    kept = np.any(np.isfinite(table), axis=1)
     names, values = [name for name, keep in zip(metrics, kept, strict=True) if keep], table[kept]
     scales = [_scale(row[np.isfinite(row)]) for row in values]
     shades = [_shade(row, scale) for row, scale in zip(values, scales, strict=True)]

@@ -64,7 +64,7 @@ def load_digits(seed: int, test_share: float = 0.2) -> Dataset:
         raise InputError("digits need scikit-learn: pip install 'spectra-jax[study]'") from error
     if not 0.0 < test_share < 1.0:
         raise InputError(f"test_share is {test_share}; give a share strictly between 0 and 1")
-    pixels, classes = datasets.load_digits(return_X_y=True)
+    pixels, classes = map(np.asarray, datasets.load_digits(return_X_y=True))
     images, labels = (pixels / DIGITS_MAX).astype(np.float32), classes.astype(np.int32)
     try:
         train_x, test_x, train_y, test_y = model_selection.train_test_split(

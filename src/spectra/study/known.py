@@ -21,7 +21,7 @@ RUNS = 200
 SEEDS, LAYERS, SIDE = 5, 7, 64
 """Of a synthetic study: networks, layers, and units of a layer."""
 
-NEAR_ZERO = 2 * stats.norm.cdf(0.1) - 1
+NEAR_ZERO = float(2 * stats.norm.cdf(0.1) - 1)
 """Share of a Gaussian within a tenth of its standard deviation: 0.0797."""
 
 
@@ -94,7 +94,7 @@ def _variances(rng: np.random.Generator) -> list[Known]:
     """
     found = []
     for init, expected in (("standard", 1 / 3), ("glorot", 1.0)):
-        model = MLP(5, 1000, "tanh", rngs=nnx.Rngs(0), in_features=100, init=init)  # type: ignore[arg-type]
+        model = MLP(5, 1000, "tanh", rngs=nnx.Rngs(0), in_features=100, init=init)
         x = (1e-3 * rng.standard_normal((300, 100))).astype(np.float32)
         signals = measure_signals(model, x, rng.integers(0, 10, 300))
         stds = [signals[f"layers.{i}"]["gradient_std"] for i in range(5)]

@@ -104,4 +104,4 @@ def as_schedule(value: Any) -> Schedule:
         return value
     if isinstance(value, Iterable) and not isinstance(value, str):
         return Schedule.at(value)
-    return Schedule.every(value)
+    return Schedule.every(value)  # pyrefly: ignore[bad-argument-type] - which refuses what is no number

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from spectra.errors import InputError, OutputError
 from spectra.report.result import Metric
@@ -111,9 +111,10 @@ class TensorBoard:
         for row in rows:
             # Networks side by side under vmap are label[0], label[1], …, and have the same layers.
             layer = f"{row['model']}/{row['name']}" if str(row["model"]).endswith("]") else row["name"]
+            step = cast(int, row["step"])
             for metric, value in row.items():
                 if metric not in ABOUT_LAYER and isinstance(value, float) and math.isfinite(value):
-                    self._writer.add_scalar(f"{layer}/{metric}", value, row["step"])
+                    self._writer.add_scalar(f"{layer}/{metric}", value, step)
 
     def close(self) -> None:
         """Write what is left."""

@@ -30,7 +30,7 @@ from spectra.training.selection import Selection, select
 class TemperatureBalanceState(NamedTuple):
     """State of `temperature_balance`: the layers are those of `balanced_layers`, in that order."""
 
-    count: Int[Array, ""]  # type: ignore[assignment]  # a tuple has a method of that name
+    count: Int[Array, ""]
     """Updates so far."""
     alpha: Float[Array, " layers"]
     """Hill's exponent of each layer when it was last measured."""
@@ -92,7 +92,7 @@ def temperature_balance(
         count = len(balanced_layers(params, layers, ends=ends).layers)
         return TemperatureBalanceState(jnp.int32(0), jnp.full(count, jnp.nan), jnp.ones(count))
 
-    def update(updates: Any, state: TemperatureBalanceState, params: Any = None) -> tuple[Any, TemperatureBalanceState]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, TemperatureBalanceState]:
         if params is None:
             raise InputError("temperature_balance needs the parameters: call update(updates, state, params)")
         selection = balanced_layers(params, layers, ends=ends)
@@ -103,7 +103,7 @@ def temperature_balance(
 
         state = only_if(schedule.due(state.count), balance, state)
         scaled = scaled_updates(updates, selection, state.scale)
-        return scaled, state._replace(count=optax.safe_increment(state.count))
+        return scaled, state._replace(count=jnp.asarray(optax.safe_increment(state.count)))
 
     return optax.GradientTransformation(init, update)
 

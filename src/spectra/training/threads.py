@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-from threadpoolctl import threadpool_limits
+from spectra.engine.threads import blas_threads
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:
@@ -18,4 +18,4 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     without one needs this, or ``OPENBLAS_NUM_THREADS=1`` in the environment. JAX returns before it has computed: wait
     for the results inside of the block.
     """
-    return threadpool_limits(1, user_api="blas")
+    return blas_threads(1)

@@ -96,7 +96,7 @@ def track(
     if isinstance(sinks, str | Path) or callable(sinks):
         raise InputError(f"sinks={sinks!r} must be a list, such as ['run.parquet']")
     options = {"method": method, "conv": conv, "gates": gates, "heads": heads, "min_evals": min_evals}
-    selection = select(params, layers, metrics, layout=layout, **options)  # type: ignore[arg-type]
+    selection = select(params, layers, metrics, layout=layout, **options)
     recorder = Recorder(selection, as_schedule(schedule), capacity)
     return Tracker(recorder, [as_sink(sink) for sink in sinks], label)
 

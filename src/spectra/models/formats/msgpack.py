@@ -95,7 +95,7 @@ def _load(path: Path, info: TensorInfo, slot: Slot) -> np.ndarray:
     with path.open("rb") as file:
         for span in slot.spans:
             file.seek(span.offset)
-            filled += file.readinto(data[filled : filled + span.nbytes])  # type: ignore[arg-type]
+            filled += file.readinto(data.data[filled : filled + span.nbytes])
     if filled != data.size:
         raise ValueError(f"only {filled} of its {data.size} bytes are there")
     return data.view(np.dtype(slot.dtype)).reshape(info.shape)

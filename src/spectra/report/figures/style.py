@@ -141,6 +141,6 @@ def save_pages(figures: Iterable[Figure], path: str | Path) -> None:
     def write(place: Path) -> None:
         with PdfPages(place) as pages:
             for figure in figures:
-                figure.savefig(pages, format="pdf", dpi=150)
+                pages.savefig(figure, dpi=150)
 
     write_whole(check_writable(path, (".pdf",)), write)

@@ -98,7 +98,7 @@ def _ticket(
 
     result = train(model, data, spec.config, seed=spec.seed, marks=marks, probe=probe, masks=masks)
     best = int(np.argmin(losses)) if losses and np.all(np.isfinite(losses)) else None
-    row = {"what": "ticket", "kind": kind, "round": number, "density": _density(masks)}
+    row: Row = {"what": "ticket", "kind": kind, "round": number, "density": _density(masks)}
     row["best_step"] = None if best is None else marks[best]
     row["best_test_accuracy"] = None if best is None else accuracies[best]
     row |= {"train_accuracy": result.train_accuracy, "test_accuracy": result.test_accuracy}
