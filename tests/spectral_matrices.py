@@ -12,6 +12,15 @@ def truth(w: Any) -> np.ndarray:
     return np.linalg.svd(np.asarray(w, np.float64), compute_uv=False)
 
 
+def triangle(w: np.ndarray) -> np.ndarray:
+    """R of the QR decomposition of so many thousand rows in float64: few rows with the same singular values.
+
+    Of a thousand rows at a time, and then of their R: LAPACK takes ten times as long for a very long matrix as a whole.
+    """
+    parts = np.linalg.qr(w.astype(np.float64).reshape(-1, 1000, w.shape[1]), mode="r")
+    return np.linalg.qr(parts.reshape(-1, w.shape[1]), mode="r")
+
+
 def assert_promise(w: np.ndarray, result: Spectrum, method: str, label: str = "") -> None:
     """Resolved values are above the floor and within it of the truth; unresolved ones are 0, counted, and small."""
     want = truth(w)

@@ -24,7 +24,10 @@ def dataset(name: str) -> tuple[np.ndarray, float]:
 
 
 def log_density(family: str, x: np.ndarray, params: np.ndarray, xmin: float) -> np.ndarray:
-    """ln p(x | x ≥ xmin), by textbook formulas and SciPy's distributions; parameters as spectra has them."""
+    """ln p(x | x ≥ xmin), by textbook formulas and SciPy's special functions; parameters as spectra has them.
+
+    SciPy's distributions give the same and take ten times as long for a short sample.
+    """
     match family, *params:
         case "power_law", alpha:
             return np.log((alpha - 1) / xmin) - alpha * np.log(x / xmin)
@@ -34,17 +37,20 @@ def log_density(family: str, x: np.ndarray, params: np.ndarray, xmin: float) -> 
             )
         case "lognormal", mu, sigma:
             z = (np.log(x) - mu) / sigma
-            return stats.norm.logpdf(z) - np.log(x * sigma) - stats.norm.logsf((np.log(xmin) - mu) / sigma)
+            beyond = special.log_ndtr((mu - np.log(xmin)) / sigma)
+            return -(z**2) / 2 - np.log(2 * np.pi) / 2 - np.log(x * sigma) - beyond
         case "exponential", rate:
-            return stats.expon.logpdf(x, loc=xmin, scale=1 / rate)
+            return np.log(rate) - rate * (x - xmin)
         case "laplace", scale:
-            return stats.expon.logpdf(x, loc=xmin, scale=scale)  # SciPy's Laplace tail underflows
+            return -(x - xmin) / scale - np.log(scale)
         case "stretched_exponential", log_rate, beta:
             c = np.exp(beta * (log_rate + np.log(xmin)))
             u = np.log(x / xmin)
             return np.log(c * beta / xmin) + (beta - 1) * u - c * np.expm1(beta * u)
         case "student_t", df, scale:
-            return stats.t.logpdf(x, df, 0, scale) - stats.t.logsf(xmin, df, 0, scale)
+            front = np.log(special.poch(df / 2, 0.5)) - np.log(df * np.pi) / 2 - np.log(scale)
+            beyond = np.log(special.stdtr(df, -xmin / scale))
+            return front - (df + 1) / 2 * np.log1p((x / scale) ** 2 / df) - beyond
     raise ValueError(family)
 
 
