@@ -395,8 +395,9 @@ def test_whole_functions_pass_on_what_they_are_given(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         bootstrap, "fit_replicates", lambda *given, resampled=False: (seen.append((*given, resampled)), replicates)[1]
     )
-    p = goodness_of_fit(x, fit, key, 7, where, False, 9)
-    intervals = fit_intervals(x, fit, key, 7, where, 0.5, True, 9)
+    with jax.disable_jit():  # which would take the stand-in for the rest of the session
+        p = goodness_of_fit(x, fit, key, 7, where, False, 9)
+        intervals = fit_intervals(x, fit, key, 7, where, 0.5, True, 9)
     for given, (search, resampled) in zip(seen, [(False, False), (True, True)], strict=True):
         assert all(a is b for a, b in zip(given, (x, fit, key, 7, where, search, 9, resampled), strict=True))
     np.testing.assert_array_equal(p.p, goodness_from(fit, replicates).p)
@@ -417,7 +418,8 @@ def test_both_by_one_program_are_each_from_its_own_replicates(monkeypatch: pytes
         return Replicates(ks + 1, ks, ks, np.zeros((2, *shape), np.int32))
 
     monkeypatch.setattr(bootstrap, "fit_replicates", replicates)
-    goodness, intervals = goodness_and_intervals(x, fit, jax.random.key(0), 101, where, 0.5)
+    with jax.disable_jit():
+        goodness, intervals = goodness_and_intervals(x, fit, jax.random.key(0), 101, where, 0.5)
     assert seen == [((2, *x.shape), (2, *shape), (2, *shape), 101, [False, True])]
     drawn, resampled = (Replicates(k + 1, k, k, np.zeros(shape, np.int32)) for k in ks)
     np.testing.assert_array_equal(goodness.p, goodness_from(fit, drawn).p)
@@ -521,7 +523,8 @@ def test_the_interval_at_a_given_xmin_is_exact(monkeypatch: pytest.MonkeyPatch) 
     pooled = jax.tree.map(lambda field: np.ravel(field), replicates)._replace(status=np.int32(0))
     monkeypatch.setattr(bootstrap, "fit_replicates", lambda *_, resampled: pooled)
     one = PowerLawFit(*(np.asarray(field[0]) for field in fit))
-    got = fit_intervals(x, one, jax.random.key(0), search=False)
+    with jax.disable_jit():
+        got = fit_intervals(x, one, jax.random.key(0), search=False)
     want = 1 + (float(one.alpha) - 1) * stats.chi2(14).ppf([0.025, 0.975]) / 14
     np.testing.assert_allclose([got.alpha_low, got.alpha_high], want, rtol=0.01)
     assert got.xmin_low == got.xmin_high == 1

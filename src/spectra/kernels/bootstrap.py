@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, Num, UInt32
 
+from spectra.kernels.compiled import compiled
 from spectra.kernels.dtypes import AnyArray
 from spectra.kernels.power_law import PowerLawFit
 from spectra.kernels.replicates import AT_ONCE, Replicates, fit_replicates, split_keys
@@ -47,6 +48,7 @@ class FitIntervals(NamedTuple):
     status: Int[AnyArray, "*batch"]
 
 
+@compiled("n", "search", "at_once")
 def goodness_of_fit(
     x: Num[AnyArray, "*batch n"],
     fit: PowerLawFit,
@@ -83,6 +85,7 @@ def goodness_of_fit(
     return goodness_from(fit, fit_replicates(x, fit, key, n, where, search, at_once))
 
 
+@compiled("n", "level", "search", "at_once")
 def fit_intervals(
     x: Num[AnyArray, "*batch n"],
     fit: PowerLawFit,
@@ -124,6 +127,7 @@ def fit_intervals(
     return percentiles(found._replace(alpha=1 + ours**2 / (found.alpha - 1)), level)
 
 
+@compiled("n", "level")
 def goodness_and_intervals(
     x: Num[AnyArray, "*batch n"],
     fit: PowerLawFit,

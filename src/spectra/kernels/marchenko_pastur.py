@@ -45,6 +45,7 @@ def mp_edges(variance: Numbers, N: Numbers, M: Numbers) -> Edges:
     return Edges(variance * ((n - m) / (jnp.sqrt(n) + jnp.sqrt(m))) ** 2, variance * (jnp.sqrt(n) + jnp.sqrt(m)) ** 2)
 
 
+@compiled()
 def mp_density(x: Numbers, variance: Numbers, N: Numbers, M: Numbers) -> Float[Array, ...]:
     """Density √((λ₊ − x)(x − λ₋)) / (2πσ²Mx) of the M eigenvalues, in 1/units of x; 0 outside the edges."""
     x, variance, n, m = _together(x, variance, N, M)

@@ -65,6 +65,7 @@ def localisation(vectors: Num[AnyArray, "*batch d"], where: Bool[AnyArray, "*mas
     )
 
 
+@compiled()
 def random_localisation(d: Numbers) -> Localisation:
     """What a vector in a random direction of d dimensions has (Porter & Thomas, Phys. Rev. 104 (1956) 483).
 
