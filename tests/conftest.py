@@ -29,9 +29,10 @@ time. Only with SPECTRA_TEST_XLA=quick, which `scripts/test` sets for all tests 
 have programs compiled as users compile them."""
 
 LONGEST = (
-    *("test_moments.py", "test_scan.py", "test_bootstrap.py", "test_laws.py", "test_spectrum.py", "test_docs.py"),
-    *("test_devices.py", "test_resume.py", "test_power_law.py", "test_tails.py", "test_docstrings.py", "test_run.py"),
-    *("test_compare.py", "test_sparsity.py", "test_fitted.py", "test_training.py", "test_browser.py"),
+    *("test_docs.py", "test_tails.py", "test_bootstrap.py", "test_run.py", "test_laws.py", "test_resume.py"),
+    *("test_power_law.py", "test_devices.py", "test_spectrum.py", "test_histogram.py", "test_sparsity.py"),
+    *("test_compare.py", "test_docstrings.py", "test_permutation.py", "test_moments.py", "test_training.py"),
+    *("test_measures.py", "test_fitted.py", "test_entries.py", "test_browser.py"),
 )
 """Files begun first, so that no process is left alone with one of them at the end."""
 
