@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax import monitoring
 
 from spectra.kernels import (
     Histogram,
@@ -132,7 +133,28 @@ def stack(results: list[Any]) -> Any:
 @pytest.mark.parametrize("name", ["histogram", "quantiles"])  # the fit compiles itself; the others call these
 def test_jit_gives_what_eager_gives(name: str) -> None:
     w = draw(name)
-    assert_same(jitted(name)(w), KERNELS[name].call(w))
+    with jax.disable_jit():
+        eager = KERNELS[name].call(w)
+    assert_same(jitted(name)(w), eager)
+
+
+@every_kernel
+def test_without_jit_a_second_call_compiles_nothing(name: str) -> None:
+    """Loops that are traced anew would be compiled anew, in half a second each time."""
+    compilations = []
+
+    def listen(event: str, duration: float, **_: Any) -> None:
+        if event.startswith("/jax/core/compile/"):  # tracing among it
+            compilations.append(event)
+
+    monitoring.register_event_duration_secs_listener(listen)
+    try:
+        KERNELS[name].call(draw(name))
+        del compilations[:]
+        KERNELS[name].call(draw(name, 1))
+    finally:
+        monitoring.unregister_event_duration_listener(listen)
+    assert compilations == []
 
 
 # `spectrum-auto` runs both routes.
