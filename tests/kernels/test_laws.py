@@ -4,6 +4,8 @@ A kernel is described by what it takes (one item: a bag of entries, a sample, a 
 the entries, and whether it knows leading batch axes. The numbers themselves are checked in the kernel's own file.
 """
 
+import inspect
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,11 +15,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import monitoring
 
+import spectra.kernels
 from spectra.kernels import (
     Histogram,
     Moments,
@@ -136,6 +141,21 @@ def test_jit_gives_what_eager_gives(name: str) -> None:
     with jax.disable_jit():
         eager = KERNELS[name].call(w)
     assert_same(jitted(name)(w), eager)
+
+
+@every_kernel
+def test_lists_and_arrays_of_other_libraries_are_arrays(name: str, unchecked: None) -> None:
+    w, kernel = draw(name), KERNELS[name]
+    expected = jitted(name)(w)
+    for other in (w.tolist(), torch.from_numpy(w), pd.DataFrame(w) if w.ndim == 2 else pd.Series(w)):
+        assert_same(kernel.call(other), expected)
+
+
+def test_kernels_are_pickled_by_their_name() -> None:
+    for name in spectra.kernels.__all__:
+        value = getattr(spectra.kernels, name)
+        if inspect.isroutine(value):
+            assert pickle.loads(pickle.dumps(value)) is value
 
 
 @every_kernel
