@@ -160,7 +160,7 @@ def test_kernels_are_pickled_by_their_name() -> None:
 
 @every_kernel
 def test_without_jit_a_second_call_compiles_nothing(name: str) -> None:
-    """Loops that are traced anew would be compiled anew, in half a second each time."""
+    """Loops that are traced anew would be compiled anew."""
     compilations = []
 
     def listen(event: str, duration: float, **_: Any) -> None:
