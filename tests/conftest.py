@@ -13,11 +13,9 @@ from collections.abc import Iterator
 import jaxtyping
 import pytest
 
-# Two processes of tests on two cores: threads of BLAS beside them would only wait for each other.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
-"""XLA's threads would wait for each other too."""
+"""Two processes of tests on two cores: threads beside them would only wait for each other. So would those of BLAS,
+which reads their number before this file is read: scripts/test sets it."""
 
 QUICK_TO_COMPILE = (
     "--xla_cpu_use_fusion_emitters=false",

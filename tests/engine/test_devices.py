@@ -17,6 +17,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import spectra
+from spectra.cli import run
 from spectra.engine.distributed import share
 from spectra.engine.options import Options
 from spectra.engine.plan import make_plan
@@ -159,22 +160,23 @@ def test_slices_of_one_tensor_are_shared_out_too():
     assert [len(steps) for steps in shares] == [4, 4]
 
 
-def test_three_processes_give_one_result(checkpoint: Path, tmp_path: Path):
-    """By the launcher, with the table of the one process and no other word on standard output."""
-    program = [sys.executable, "-m", "spectra", "analyze", str(checkpoint)]
-    one = subprocess.run([*program, "--out", str(tmp_path / "one.csv")], capture_output=True, text=True)
-    together = [*program, "--distributed", "--run-dir", str(tmp_path / "run"), "--out", str(tmp_path / "three.csv")]
-    three = subprocess.run([str(ROOT / "scripts/launch"), "3", *together], capture_output=True, text=True, timeout=120)
-    assert one.returncode == three.returncode == 2  # one layer is NaN
+def test_three_processes_give_one_result(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """By the launcher, with the table of this one process and no other word on standard output."""
+    command = ["analyze", str(checkpoint)]
+    assert run([*command, "--out", str(tmp_path / "one.csv")]) == 2  # one layer is NaN
+    one = capsys.readouterr()
+    together = [*command, "--distributed", "--run-dir", str(tmp_path / "run"), "--out", str(tmp_path / "three.csv")]
+    program = [str(ROOT / "scripts/launch"), "3", sys.executable, "-m", "spectra", *together]
+    three = subprocess.run(program, capture_output=True, text=True, timeout=120)
+    assert three.returncode == 2
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "three.csv").read_bytes()
     untimed = re.compile(r" in \d+\.\d s")
-    assert untimed.sub("", three.stdout) == untimed.sub("", one.stdout)
-    assert three.stderr == one.stderr  # nothing of Gloo's, which tells on C's standard output who met
+    assert untimed.sub("", three.stdout) == untimed.sub("", one.out)
+    assert three.stderr == one.err  # nothing of Gloo's, which tells on C's standard output who met
     # Each has journaled its own share; one process takes up all of it.
     assert len(list((tmp_path / "run").glob("layers-*.journal"))) == 3
     sizes = {path: path.stat().st_size for path in (tmp_path / "run").glob("layers-*.journal")}
-    again = subprocess.run([*program, "--run-dir", str(tmp_path / "run")], capture_output=True, text=True)
-    assert again.returncode == 2
+    assert run([*command, "--run-dir", str(tmp_path / "run")]) == 2
     grown = sum(path.stat().st_size - size for path, size in sizes.items())
     assert 0 < grown < 1000  # the failed layer alone was tried once more
 

@@ -16,12 +16,6 @@ from spectra.cli import run
 ROOT = Path(__file__).parents[2]
 
 
-def analyze(model: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "spectra", "analyze", str(model), *options], capture_output=True, text=True
-    )
-
-
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
@@ -72,8 +66,7 @@ def test_a_directory_that_cannot_be_used_is_found_out_before_the_work(model: Pat
 def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_was_finished(model: Path, tmp_path: Path):
     """The size of files is limited so that the third record does not fit."""
     run_dir = tmp_path / "run"
-    whole = analyze(model, "--run-dir", str(run_dir), "--out", str(tmp_path / "whole.csv"))
-    assert whole.returncode == 0, whole.stderr
+    assert run(["analyze", str(model), "--run-dir", str(run_dir), "--out", str(tmp_path / "whole.csv")]) == 0
     size = next(run_dir.glob("layers-*.journal")).stat().st_size
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
@@ -85,6 +78,5 @@ def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_was_finished(mode
     full = subprocess.run(command, capture_output=True, text=True)
     assert full.returncode == 2 and full.stderr.count("\n") == 1, full.stderr
     assert "layers-0000.journal" in full.stderr
-    again = analyze(model, "--run-dir", str(small), "--out", str(tmp_path / "again.csv"))
-    assert again.returncode == 0, again.stderr
+    assert run(["analyze", str(model), "--run-dir", str(small), "--out", str(tmp_path / "again.csv")]) == 0
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
+from programs import LONG_LOOPS
 from scipy import stats
 
 from spectra.kernels.fingers import LEVEL, MOST, fit_without_fingers
 from spectra.kernels.status import FitStatus
 
 SIZE, AT_ONCE = 300, 40
-FIT = jax.jit(fit_without_fingers)
+FIT = jax.jit(fit_without_fingers, compiler_options=LONG_LOOPS)
 
 
 def fitted(samples: list[np.ndarray]):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from killed_worker import killed_at_seed_0
 
 from spectra.cli import run as program
 from spectra.errors import InputError
@@ -112,23 +113,8 @@ def test_a_network_that_fails_is_reported_and_tried_again(tmp_path: Path, monkey
     assert {spec.seed for spec in tried} == {0}
 
 
-def _killed(connection, directory) -> None:
-    """A worker that the system kills at the first network of seed 0."""
-    import os
-    import signal
-
-    while True:
-        try:
-            spec = connection.recv()
-        except EOFError:
-            return
-        if spec.seed == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        connection.send({**workers.failed(spec, ""), "status": "learned"})
-
-
 def test_a_killed_process_costs_its_own_network_only(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(workers, "_work", _killed)
+    monkeypatch.setattr(workers, "_work", killed_at_seed_0)
     specs = networks(["depth"], TINY)[:2]
     records = list(workers.run_all(specs, None, jobs=1))
     by_name = {record["name"]: record for record in records}
