@@ -19,8 +19,6 @@ from spectra.engine.backends import LapackBackend
 from spectra.engine.compare_vectors import leading_directions
 from spectra.engine.localised import spread
 
-pytestmark = pytest.mark.as_users
-
 REFERENCE = Path(__file__).parent / "reference"
 MINILM = "minilm_weightwatcher_0.7.7.csv"
 EFFICIENTNET = "efficientnet_lite0_weightwatcher_0.7.7.csv"
@@ -67,6 +65,7 @@ def assert_same(joined: pd.DataFrame, column: str, rtol: float) -> None:
     )
 
 
+@pytest.mark.as_users
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_minilm_agrees_in_every_row(minilm: Path, precision: str):
     joined = side_by_side(minilm, MINILM, "name", precision)
@@ -83,6 +82,7 @@ def test_minilm_agrees_in_every_row(minilm: Path, precision: str):
     assert (labels == joined["warning_ww"].fillna("")).all()
 
 
+@pytest.mark.as_users
 def test_float32_does_not_show_what_it_cannot_resolve(minilm: Path):
     table = spectra.analyze(minilm, layers=["*.attention.self.query.weight"]).to_pandas()
     exact = spectra.analyze(minilm, layers=["*.attention.self.query.weight"], precision="float64").to_pandas()
@@ -92,6 +92,7 @@ def test_float32_does_not_show_what_it_cannot_resolve(minilm: Path):
     np.testing.assert_allclose(table.loc[~hidden, "sv_min"], exact.loc[~hidden, "sv_min"], rtol=0.5)
 
 
+@pytest.mark.as_users
 def test_convolutions_agree_but_for_weightwatchers_halving(efficientnet: Path):
     """By default WeightWatcher halves the λ of every Conv2d (its conv2d_norm); alpha, D and ratios do not see it."""
     joined = side_by_side(efficientnet, EFFICIENTNET, "longname", "float32")

@@ -33,7 +33,7 @@ def pages(path: Path) -> int:
 
 def test_a_directory_has_a_file_for_each_figure_and_format(model, tmp_path, capsys):
     out = tmp_path / "figures"
-    assert run(["plot", model, "--out", str(out), "--format", "pdf", "--format", "png"]) == 0
+    assert run(["plot", model, "--out", str(out), "--format", "pdf", "--format", "png", "--layers", "layers.0*"]) == 0
     expected = [f"{kind}.{form}" for kind in cli_plot.USUAL for form in ("pdf", "png")]
     assert capsys.readouterr().out.splitlines() == [str(out / name) for name in expected]
     assert sorted(path.name for path in out.iterdir()) == sorted(expected)
@@ -45,13 +45,14 @@ def test_a_pdf_has_a_page_for_each_figure(model, tmp_path, monkeypatch, capsys):
     inner = cli_plot._figures
     monkeypatch.setattr(cli_plot, "_figures", lambda report, kinds: (seen.append(f) or f for f in inner(report, kinds)))
     out = tmp_path / "all.pdf"
-    assert run(["plot", model, "--out", str(out), "--kind", "layers", "--kind", "alpha", "--kind", "alpha"]) == 0
-    assert pages(out) == 4 and capsys.readouterr().out == f"{out}\n"
+    kinds = ["--kind", "layers", "--kind", "alpha", "--kind", "alpha"]
+    assert run(["plot", model, "--out", str(out), *kinds, "--layers", "layers.1*"]) == 0
+    assert pages(out) == 3 and capsys.readouterr().out == f"{out}\n"
     names = [name for name, _ in seen]
-    assert names == ["layer-layers.0.fc_weight", "layer-layers.1.fc_weight", "layer-layers.1.fc_weight-2", "alpha"]
+    assert names == ["layer-layers.1.fc_weight", "layer-layers.1.fc_weight-2", "alpha"]
     from spectra.engine.analyze import analyze
 
-    report = analyze(model)
+    report = analyze(model, layers=["layers.1*"])
     (line,) = [
         line for line in seen[-1][1].axes[0].get_lines() if line.get_marker() == "o" and len(line.get_xdata()) > 1
     ]

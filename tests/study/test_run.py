@@ -18,7 +18,7 @@ from spectra.study.claims import CLAIMS
 from spectra.study.experiments import NAMES, experiment
 from spectra.study.experiments.depth import ladders
 from spectra.study.findings import SPARSE_AND_HEAVY, Measure, Tables, contrast
-from spectra.study.known import known_answers
+from spectra.study.known import Known, known_answers
 from spectra.study.page import caveat, missed, render_page, verdict_table
 from spectra.study.protocol import PUBLISHED, QUICK, Protocol
 from spectra.study.publish import publish
@@ -126,10 +126,15 @@ def test_a_killed_process_costs_its_own_network_only(monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture(scope="module")
-def document(run: tuple[Path, list[dict]]) -> dict:
+def known() -> list[Known]:
+    return known_answers(runs=10, seed=1)
+
+
+@pytest.fixture(scope="module")
+def document(run: tuple[Path, list[dict]], known: list[Known]) -> dict:
     out, records = run
     patch = pytest.MonkeyPatch()
-    patch.setattr("spectra.study.publish.known_answers", lambda: known_answers(runs=10))
+    patch.setattr("spectra.study.publish.known_answers", lambda: known)
     found = publish(records, TINY, ["depth"], out)
     patch.undo()
     return found
@@ -227,9 +232,9 @@ def test_an_unknown_experiment_and_a_depth_of_zero_are_refused():
         QUICK.spec("mlp", 0, 0)
 
 
-def test_known_answers_hold_and_would_not_for_other_numbers():
-    for known in known_answers(runs=10, seed=1):
-        assert known.holds, known
-        assert not known._replace(measured=known.high + 1e-6).holds
+def test_known_answers_hold_and_would_not_for_other_numbers(known: list[Known]):
+    for answer in known:
+        assert answer.holds, answer
+        assert not answer._replace(measured=answer.high + 1e-6).holds
     assert [m.name for m in SPARSE_AND_HEAVY if m.primary] == ["near_zero_std", "kurtosis"]
     assert np.isfinite([known.measured for known in known_answers(runs=1)]).all()
