@@ -9,7 +9,6 @@ from scipy import stats
 from spectra.engine import shuffle
 from spectra.engine.shuffle import shuffled
 
-
 SHAPES = [(1,), (0, 3), (20, 30), (700, 600), (1100, 1001)]
 
 
