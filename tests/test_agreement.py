@@ -92,7 +92,6 @@ def test_float32_does_not_show_what_it_cannot_resolve(minilm: Path):
     np.testing.assert_allclose(table.loc[~hidden, "sv_min"], exact.loc[~hidden, "sv_min"], rtol=0.5)
 
 
-@pytest.mark.as_users
 def test_convolutions_agree_but_for_weightwatchers_halving(efficientnet: Path):
     """By default WeightWatcher halves the λ of every Conv2d (its conv2d_norm); alpha, D and ratios do not see it."""
     joined = side_by_side(efficientnet, EFFICIENTNET, "longname", "float32")

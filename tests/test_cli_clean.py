@@ -118,7 +118,7 @@ def test_names_cannot_write_control_characters(model, capsys):
 def test_an_interrupt_leaves_nothing_half_done(model):
     """What a signal does in the middle of the work, in a process of its own."""
     code = """
-import os, signal, sys, threading
+import os, signal, sys, threading, time
 import spectra.engine.clean_run as running
 from spectra.cli import run
 
@@ -127,6 +127,7 @@ first = threading.Lock()  # layers are cleaned side by side, and one interrupt i
 def cleaned(*_):
     if first.acquire(blocking=False):
         os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)  # so that the signal arrives before this result, which is none
 
 running.clean_layer = cleaned
 sys.exit(run(["clean", "m.safetensors", "--out", "n.safetensors"]))

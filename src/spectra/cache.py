@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 
@@ -10,6 +11,8 @@ def use_compilation_cache() -> None:
     """Keep compiled programs between runs of the program; the library never does this on import."""
     import jax
 
+    # A full disk, or an entry that one has cut short, costs compile time and nothing else either.
+    warnings.filterwarnings("ignore", r"Error (reading|writing) persistent compilation cache entry")
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     if os.environ.get("JAX_COMPILATION_CACHE_DIR"):

@@ -137,12 +137,11 @@ def stack(results: list[Any]) -> Any:
 # jit, eager, vmap, batches
 
 
-@pytest.mark.parametrize("name", ["histogram", "quantiles"])  # the fit compiles itself; the others call these
-def test_jit_gives_what_eager_gives(name: str) -> None:
-    w = draw(name)
+def test_jit_gives_what_eager_gives() -> None:
+    w = draw("quantiles")
     with jax.disable_jit():
-        eager = KERNELS[name].call(w)
-    assert_same(KERNELS[name].call(w), eager)
+        eager = KERNELS["quantiles"].call(w)
+    assert_same(KERNELS["quantiles"].call(w), eager)
 
 
 @every_kernel

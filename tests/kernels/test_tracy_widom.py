@@ -21,8 +21,10 @@ def log_cdf(s: float, points: int = 140, length: float = 30.0) -> float:
     """The logarithm of F₁(s) = det(1 − B_s), B_s(x, y) = Ai(x + y + s) on (0, ∞), by Gauss–Legendre points."""
     x, weights = np.polynomial.legendre.leggauss(points)
     x, root = (x + 1) * length / 2, np.sqrt(weights * length / 2)
-    kernel = root[:, None] * airy(x[:, None] + x + s)[0] * root
-    return float(np.sum(np.log1p(-np.linalg.eigvalsh(kernel))))
+    upper = i, j = np.triu_indices(points)  # of a symmetric matrix
+    kernel = np.zeros((points, points))
+    kernel[upper] = root[i] * airy(x[i] + x[j] + s)[0] * root[j]
+    return float(np.sum(np.log1p(-np.linalg.eigvalsh(kernel, UPLO="U"))))
 
 
 def score(s: float) -> float:
