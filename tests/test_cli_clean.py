@@ -127,7 +127,7 @@ first = threading.Lock()  # layers are cleaned side by side, and one interrupt i
 def cleaned(*_):
     if first.acquire(blocking=False):
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(1)  # so that the signal arrives before this result, which is none
+    time.sleep(1)  # whoever called: the signal has to arrive before a result, which there is none of
 
 running.clean_layer = cleaned
 sys.exit(run(["clean", "m.safetensors", "--out", "n.safetensors"]))
