@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import jaxtyping
 import pytest
@@ -33,6 +34,13 @@ LONGEST = (
     *("test_measures.py", "test_fitted.py", "test_entries.py", "test_browser.py"),
 )
 """Files begun first, so that no process is left alone with one of them at the end."""
+
+SHARING = {
+    *("tests/test_docs.py", "tests/test_docstrings.py", "tests/test_cli_clean.py", "tests/test_cli_compare.py"),
+    *("tests/engine/test_fitted.py", "tests/engine/test_null.py", "tests/engine/test_analyze.py"),
+    *("tests/engine/test_measures.py", "tests/engine/test_compare.py", "tests/engine/test_devices.py"),
+}
+"""Files whose analyses are of the same sizes, for one process, which compiles for each size once."""
 
 
 def _flags() -> str:
@@ -75,6 +83,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first."""
     rank = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file a process, as `--dist loadfile` has it, but for those that share."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Sharing(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "together" if file in SHARING else file
+
+    return Sharing(config, log)
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def test_a_large_mean_costs_no_digits(mean: float, tolerance: float, masked: boo
     assert float(result.std) == pytest.approx(w[where].std(dtype=np.float64), rel=1e-5)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 1024, 1025, 32767, 32768, 65537])
+@pytest.mark.parametrize("size", [1, 2, 1024, 1025, 32768, 65537])
 def test_around_the_block_size(size: int) -> None:
     w = np.random.default_rng(size).standard_normal(size).astype(np.float32) + 3
     if size > 1:
