@@ -130,6 +130,7 @@ def cleaned(*_):
     time.sleep(1)  # whoever called: the signal has to arrive before a result, which there is none of
 
 running.clean_layer = cleaned
+signal.signal(signal.SIGINT, signal.default_int_handler)  # not there in what a shell has started in the background
 sys.exit(run(["clean", "m.safetensors", "--out", "n.safetensors"]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
