@@ -65,8 +65,7 @@ def assert_same(joined: pd.DataFrame, column: str, rtol: float) -> None:
     )
 
 
-@pytest.mark.as_users
-@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.as_users), "float64"])
 def test_minilm_agrees_in_every_row(minilm: Path, precision: str):
     joined = side_by_side(minilm, MINILM, "name", precision)
     assert len(joined) == 39
@@ -82,7 +81,6 @@ def test_minilm_agrees_in_every_row(minilm: Path, precision: str):
     assert (labels == joined["warning_ww"].fillna("")).all()
 
 
-@pytest.mark.as_users
 def test_float32_does_not_show_what_it_cannot_resolve(minilm: Path):
     table = spectra.analyze(minilm, layers=["*.attention.self.query.weight"]).to_pandas()
     exact = spectra.analyze(minilm, layers=["*.attention.self.query.weight"], precision="float64").to_pandas()
