@@ -12,7 +12,7 @@ import pytest
 from spectra.training import Recorder, Records, Schedule, select, track
 from spectra.training.conditional import only_if
 
-SPREAD = jax.random.normal(jax.random.key(0), (24, 16))
+SPREAD = jnp.asarray(np.random.default_rng(0).standard_normal((24, 16)), jnp.float32)
 METRICS = ["std", "stable_rank"]
 
 
