@@ -80,7 +80,6 @@ def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_was_finished(mode
     full = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert full.returncode == 2 and full.stderr.count("\n") == 1, full.stderr
     assert "layers-0000.journal" in full.stderr
-    assert any(path.stat().st_size == int(size * 0.8) for path in (tmp_path / "spectra").rglob("*-cache"))
     command = [sys.executable, "-m", "spectra", "analyze", str(model), "--run-dir", str(small)]
     again = subprocess.run(
         [*command, "--out", str(tmp_path / "again.csv")], capture_output=True, text=True, env=environment
