@@ -91,9 +91,8 @@ KINDS = ("normal", "student", "cauchy", "pareto", "tiny", "huge", "uneven blocks
 @pytest.mark.as_users
 @pytest.mark.parametrize("kind", [*KINDS, "largest"])
 def test_against_scipy(kind: str) -> None:
-    """With a mask that leaves all: the next test has the same program, and the hundred million below have no mask."""
     w = sample(kind)
-    assert_close(MOMENTS(w, np.ones(SIZE, bool)), w)
+    assert_close(MOMENTS(w), w)
 
 
 @pytest.mark.as_users
@@ -108,7 +107,7 @@ def test_a_large_mean_costs_no_digits(mean: float, tolerance: float, masked: boo
     assert float(result.std) == pytest.approx(w[where].std(dtype=np.float64), rel=1e-5)
 
 
-@pytest.mark.parametrize("size", [1, 2, 1024, 1025, 32768, 65537])
+@pytest.mark.parametrize("size", [1, 2, 3, 1024, 1025, 32767, 32768, 65537])
 def test_around_the_block_size(size: int) -> None:
     w = np.random.default_rng(size).standard_normal(size).astype(np.float32) + 3
     if size > 1:
@@ -146,7 +145,7 @@ def test_a_hundred_million_entries_far_from_zero() -> None:
     assert float(result.l2) == pytest.approx((size * ((1000 + 3**0.5) ** 2 + 1)) ** 0.5, rel=1e-5)
 
 
-@pytest.mark.parametrize(("size", "masked"), [(2**24, True), (2**24 + 12_345, True)])
+@pytest.mark.parametrize(("size", "masked"), [(2**24, False), (2**24, True), (2**24 + 12_345, True)])
 def test_each_entry_is_read_where_it_lies(size: int, masked: bool) -> None:
     """The test above has entries beside whole blocks without a mask."""
     w, where = jax.ShapeDtypeStruct((size,), jnp.float32), jax.ShapeDtypeStruct((size,), bool)

@@ -49,7 +49,7 @@ def test_the_stored_series_come_from_the_determinant() -> None:
 
 
 def test_distribution_function_against_the_determinant() -> None:
-    s = np.linspace(-7, 9, 25)
+    s = np.linspace(-7, 9, 41)
     wanted = np.array([log_cdf(x) for x in s])
     with jax.enable_x64(True):
         np.testing.assert_allclose(CDF(s), np.exp(wanted), atol=1e-8, rtol=3e-7)

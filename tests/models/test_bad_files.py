@@ -469,7 +469,7 @@ def damages(draw):
     return name, edits, draw(st.one_of(st.none(), st.integers(1, size)))
 
 
-@settings(max_examples=400, deadline=5000, suppress_health_check=list(HealthCheck))
+@settings(max_examples=700, deadline=5000, suppress_health_check=list(HealthCheck))
 @given(damages())
 @example(("m.msgpack", [(0, 0xDF)], None))
 def test_damaged_bytes_raise_nothing_foreign(tmp_path_factory, damage):
